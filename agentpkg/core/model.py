@@ -1,0 +1,344 @@
+"""The words of agentpkg as frozen values: what a feature file says, what the ledger knows, what a review found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+
+class State(StrEnum):
+    """The lane of a work package. *Ready* is derived, never stored."""
+
+    PLANNED = "planned"
+    DOING = "doing"
+    FOR_REVIEW = "for_review"
+    DONE = "done"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+
+
+class FeatureState(StrEnum):
+    """The life of a feature."""
+
+    CREATED = "created"
+    SPECIFIED = "specified"
+    RESEARCHED = "researched"
+    PLANNED = "planned"
+    IMPLEMENTING = "implementing"
+    VALIDATED = "validated"
+    SHIPPED = "shipped"
+    CANCELLED = "cancelled"
+
+
+class Outcome(StrEnum):
+    """How a session ended, judged by facts."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+
+class FailureClass(StrEnum):
+    """Whose fault a session's failure was; retries count only :attr:`AGENT` and :attr:`TIMEOUT`."""
+
+    AGENT = "agent"
+    TIMEOUT = "timeout"
+    ENVIRONMENT = "environment"
+    REVIEW = "review"
+    CANCELLED = "cancelled"
+
+
+class Verdict(StrEnum):
+    """What a review says of one candidate."""
+
+    APPROVED = "approved"
+    CHANGES_REQUESTED = "changes_requested"
+
+
+CheckStatus = Literal["pass", "fail", "warn", "skip"]
+
+
+# --------------------------------------------------------------------------- what the files say
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a file of a human.
+
+    Attributes:
+        file: path relative to the repository's work tree.
+        line: 1-based line, 0 when the whole file is meant.
+        value: the offending value, as text.
+        message: what is wrong and what would be right.
+    """
+
+    file: str
+    line: int
+    value: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.value}: {self.message}" if self.value else f"{where}: {self.message}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of ``details.problems``."""
+        return {"file": self.file, "line": self.line, "value": self.value, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPackage:
+    """One file in ``tasks/``, as written. Field meanings are those of the work package file's documentation."""
+
+    id: str
+    title: str
+    #: the feature's slug, ``003-auth-system``
+    feature: str
+    #: path relative to the work tree
+    path: str
+    #: ``WP01`` of the same feature, or ``002-billing/WP04``
+    dependencies: tuple[str, ...] = ()
+    deliverables: tuple[str, ...] = ()
+    owned_files: tuple[str, ...] = ()
+    forbidden_paths: tuple[str, ...] = ()
+    requirement_refs: tuple[str, ...] = ()
+    acceptance: tuple[str, ...] = ()
+    #: names of the secrets it may have; None: all of them
+    secrets: tuple[str, ...] | None = None
+    agent: str | None = None
+    model: str | None = None
+    timeout_seconds: int | None = None
+    retries: int | None = None
+    #: seconds, None when the file gives none
+    estimate_seconds: int | None = None
+    priority: int = 0
+    approval: Literal["none", "required"] = "none"
+    #: the lane at registration: planned, done or cancelled
+    lane: State = State.PLANNED
+    subtasks: tuple[str, ...] = ()
+    #: the Markdown after the front matter
+    body: str = ""
+    #: SHA-256 of the file's bytes, in hex
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One requirement of ``spec.md``: its reference as written there and its text (Markdown)."""
+
+    ref: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a prompt needs of ``spec.md``."""
+
+    title: str = ""
+    overview: str = ""
+    requirements: Mapping[str, Requirement] = field(default_factory=dict)
+    success_criteria: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``plan.md`` as headed sections, in order: ``(heading, level, text)``."""
+
+    sections: tuple[tuple[str, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A folder ``features/003-auth-system/`` with everything found in it, good or bad."""
+
+    #: the folder's name, its identity everywhere
+    id: str
+    title: str
+    #: folder relative to the work tree
+    path: str
+    #: the leading number as written (``003``), or ``""``
+    number: str = ""
+    #: True for ``kitty-specs/``, where some leniency holds
+    lenient: bool = False
+    target_branch: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    spec: Spec = field(default_factory=Spec)
+    plan: Plan = field(default_factory=Plan)
+    #: by id, in file order
+    packages: Mapping[str, WorkPackage] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+# --------------------------------------------------------------------------- what the ledger knows
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """A registered feature's current facts."""
+
+    id: str
+    title: str
+    state: FeatureState
+    #: full target branch name, without ``refs/heads/``
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRow:
+    """A registered work package's current facts: a cache of its entries, written in the same transactions."""
+
+    feature: str
+    wp: str
+    title: str
+    state: State
+    #: dependencies as last registered
+    dependencies: tuple[str, ...] = ()
+    #: the last session, live or ended
+    session: str | None = None
+    agent: str | None = None
+    branch: str | None = None
+    #: target's tip when the branch was made
+    base: str | None = None
+    #: admitted tip of the branch
+    head: str | None = None
+    #: rejected branch tips since it was last planned, plus one
+    cycle: int = 1
+    #: sessions that failed by the agent's fault since it was last planned
+    failures: int = 0
+    #: verdict on :attr:`head`, None when it has not been judged
+    verdict: Verdict | None = None
+    #: the candidate that verdict is about
+    candidate: str | None = None
+    #: a person's approval is bound to this candidate
+    approved_by: str | None = None
+    merge_commit: str | None = None
+    forced: bool = False
+    #: why it is blocked, or what the review said
+    reason: str | None = None
+    reason_class: FailureClass | None = None
+    commits: int = 0
+    files_changed: int = 0
+    tests_passed: int | None = None
+    tests_failed: int | None = None
+    #: RFC 3339
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One run of one agent on one work package. A row without ``ended_at`` is a live lease."""
+
+    id: str
+    feature: str
+    wp: str
+    agent: str
+    harness: str
+    #: grows with every session of the package; fences older ones
+    epoch: int
+    started_at: str
+    isolation: str = "basic"
+    model: str | None = None
+    #: target's tip at dispatch
+    base: str = ""
+    #: branch tip at dispatch
+    old_head: str = ""
+    #: branch tip after admission
+    new_head: str | None = None
+    prompt_sha256: str = ""
+    #: process identity of the supervisor: pid and start time in clock ticks since boot (or psutil's create time)
+    pid: int | None = None
+    pid_started: str | None = None
+    agent_pid: int | None = None
+    boot_id: str | None = None
+    ended_at: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    reason_class: FailureClass | None = None
+    exit_code: int | None = None
+    commits: int = 0
+    files_changed: int = 0
+    #: whatever the harness reported (tokens, cost), JSON without floats
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the audit chain, exactly as exported. ``seq`` is the ledger-wide row number and not part of it."""
+
+    seq: int
+    id: int
+    feature_id: str
+    wp_id: str | None
+    timestamp: str
+    actor: str
+    transition: str
+    evidence_refs: tuple[Mapping[str, str], ...]
+    metadata: Mapping[str, Any]
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check of a review.
+
+    Attributes:
+        evidence: ``sha256:…`` of the stored evidence, or None.
+    """
+
+    group: str
+    name: str
+    status: CheckStatus
+    detail: str = ""
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRow:
+    """A recorded review: one per (branch tip, target tip, definitions)."""
+
+    feature: str
+    wp: str
+    head: str
+    #: target's tip it was made on
+    base: str
+    #: hash of everything that defines the checks
+    definitions: str
+    verdict: Verdict
+    cycle: int
+    #: None after a conflict
+    candidate: str | None
+    checks: tuple[CheckResult, ...] = ()
+    tests_passed: int | None = None
+    tests_failed: int | None = None
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event that was or will be published; ``rowid`` orders them, ``id`` is the ``Nats-Msg-Id``."""
+
+    rowid: int
+    id: str
+    #: without the prefix: ``feature.003-auth-system.wp.WP02.state.changed``
+    subject: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """What a harness saw in its agent's stream.
+
+    Attributes:
+        kind: ``text`` ``tool`` ``tool_result`` ``output`` ``commit`` ``permission`` ``usage`` ``notice`` ``end`` …
+        text: one or more lines for people, not yet redacted.
+        data: more, as JSON without floats.
+    """
+
+    kind: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Everything that speaks git: hardened processes, worktrees, admission, candidates, landing."""
