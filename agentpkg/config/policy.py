@@ -1,0 +1,16 @@
+"""What the configuration forbids and demands of every package, in the form that prompt, admission and review share."""
+
+import re
+
+from agentpkg.config.settings import Settings
+
+
+def always_forbidden(settings: Settings) -> tuple[str, ...]:
+    """Gitignore-style patterns of what no package may change, whatever it owns."""
+    folders = dict.fromkeys([settings.project.features_dir, "features", "kitty-specs"])
+    return ("/.kittify/", *(f"/{folder}/" for folder in folders), ".gitattributes", ".gitmodules")
+
+
+def commit_expression(settings: Settings, wp: str) -> re.Pattern[str]:
+    """The pattern that the subject line of every commit of a package must match (``search``)."""
+    return re.compile(settings.review.commit_pattern.replace("{wp}", re.escape(wp)))

@@ -1,0 +1,250 @@
+"""The configuration as frozen values: each key of ``.kittify/config.yaml``, its type, its default and its unit.
+
+Pydantic dataclasses, not models, because a key may then be called ``copy``. Attribute names are the keys.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
+from pydantic.dataclasses import dataclass
+
+from agentpkg.config.kinds import (
+    AgentName,
+    Argument,
+    Branch,
+    BranchPrefix,
+    CommitPattern,
+    Environment,
+    Folder,
+    Glob,
+    Name,
+    NatsUrl,
+    Percent,
+    Prefix,
+    RelativePath,
+    SecretArgument,
+    Text,
+)
+
+# only the whole is ever validated, so the parts need no validators of their own: a quarter less import time
+_STRICT = ConfigDict(extra="forbid", defer_build=True)
+
+Positive = Annotated[StrictInt, Field(ge=1)]
+NotNegative = Annotated[StrictInt, Field(ge=0)]
+
+#: agents that need no entry under ``agents:``, by name, with the harness that drives each
+BUILT_IN_AGENTS: Mapping[str, str] = {"claude-code": "claude-code", "codex": "codex"}
+
+#: sections that later versions read; accepted and ignored
+RESERVED = ("stages", "budget", "questions", "governance", "workflow", "workers", "web")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Project:
+    """``project``: names and places."""
+
+    #: told to agents; null: not told
+    name: Text | None = None
+    #: the branch that work packages merge into, without ``refs/heads/``
+    target_branch: Branch = "main"
+    features_dir: Folder = "features"
+    worktrees_dir: Folder = ".worktrees"
+    #: before ``003-auth-system-WP02``
+    branch_prefix: BranchPrefix = "feat/"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Constraints:
+    """``agent.constraints``: what an agent may change."""
+
+    #: bytes
+    max_file_size: Positive = 1_000_000
+    #: gitignore-style; empty: everything
+    allowed_paths: tuple[Glob, ...] = ()
+    #: on top of what is always forbidden
+    forbidden_paths: tuple[Glob, ...] = ()
+    #: told in the prompt, refused by hooks where there are any
+    forbidden_commands: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Agent:
+    """``agent``: the default agent and what holds for all of them."""
+
+    #: the default agent, by name
+    harness: AgentName | None = None
+    timeout_seconds: Positive = 3600
+    #: seconds between the polite signal and SIGKILL
+    kill_grace_seconds: NotNegative = 30
+    #: further tries after failures of the agent
+    retries: NotNegative = 2
+    #: rejected reviews before a package is blocked
+    max_review_cycles: Positive = 3
+    #: a longer prompt brings a warning; bytes
+    prompt_warn_bytes: Positive = 60_000
+    environment: Environment = Field(default_factory=dict)
+    constraints: Constraints = Field(default_factory=Constraints)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class AgentDefinition:
+    """One entry of ``agents``: a new agent, or changes to a built-in one."""
+
+    #: the adapter that drives it; a built-in agent has its own
+    harness: Name | None = None
+    #: program and arguments, with placeholders
+    command: tuple[Argument, ...] = ()
+    #: how the prompt reaches a ``command`` agent besides stdin: its path or its text as the last argument
+    prompt: Literal["stdin", "file", "argument"] = "stdin"
+    #: folder of recorded transcripts, for ``replay``; relative to the repository, or absolute
+    transcripts: Text | None = None
+    model: Text | None = None
+    timeout_seconds: Positive | None = None
+    retries: NotNegative | None = None
+    #: added to ``agent.environment``
+    environment: Environment = Field(default_factory=dict)
+    #: whatever else a harness of other people's takes
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Worktree:
+    """``worktree``: how a package's worktree is prepared."""
+
+    #: each through ``/bin/sh -c`` in the new worktree, inside the isolation
+    setup: tuple[Text, ...] = ()
+    #: files copied from the main work tree
+    copy: tuple[RelativePath, ...] = ()
+    #: files and folders linked to the main work tree
+    link: tuple[RelativePath, ...] = ()
+    #: git filters of the user's configuration that may run: ``lfs``
+    filters: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Check:
+    """One entry of ``review.checks``."""
+
+    name: Text
+    #: through ``/bin/sh -c`` in a throw-away copy of the candidate
+    run: Text
+    group: Literal["deliverables", "test-quality", "code-quality", "specification", "governance"] = "code-quality"
+    #: JUnit XML that ``run`` writes; with it the check passes only if the report says so too
+    report: RelativePath | None = None
+    #: fewest tests that the report must hold
+    minimum_tests: NotNegative = 1
+    timeout_seconds: Positive = 1800
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Coverage:
+    """``review.coverage``: a Cobertura or coverage.py report and what it must reach."""
+
+    report: RelativePath
+    #: percent
+    minimum: Percent
+    per: Literal["total", "file", "changed"] = "total"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Review:
+    """``review``: what a candidate must pass."""
+
+    checks: tuple[Check, ...] = ()
+    coverage: Coverage | None = None
+    requirements: Literal["warn", "strict"] = "warn"
+    #: for the subject line; ``{wp}`` stands for the package's id, as text
+    commit_pattern: CommitPattern = r"^(feat|fix|docs|test|refactor|chore|perf|build)\({wp}\): .+"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Merge:
+    """``merge``: how a candidate is made and whether ``run`` lands it."""
+
+    strategy: Literal["merge", "squash", "rebase"] = "merge"
+    auto: StrictBool = True
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Run:
+    """``run``: how many sessions at once."""
+
+    jobs: Positive = 4
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Secrets:
+    """``secrets``: where ``${{ secrets.NAME }}`` is looked up, in this order."""
+
+    providers: tuple[Literal["environment", "file", "keyring", "command"], ...] = ("environment",)
+    #: absolute, or from the home folder; null: ``agentpkg/secrets.env`` in the user's configuration folder
+    file: Text | None = None
+    #: prints the value of ``{name}``
+    command: tuple[SecretArgument, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Network:
+    """``isolation.network``: what can be reached where the level cuts the network."""
+
+    #: ``host:port``
+    allow: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Isolation:
+    """``isolation``: the least that will do; the best available is used."""
+
+    minimum: Literal["strong", "medium", "basic"] = "basic"
+    network: Network = Field(default_factory=Network)
+    #: more folders to be seen, read-only
+    mounts: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Limits:
+    """``limits`` of a session; null: agentpkg's own bound, or none."""
+
+    #: bytes, of all its processes
+    memory: Positive | None = None
+    #: how many at once
+    processes: Positive | None = None
+    #: seconds of processor time
+    cpu: Positive | None = None
+    #: bytes, of the worktree and the private git dir
+    disk: Positive | None = None
+    #: bytes kept of what it prints
+    output: Positive | None = None
+    #: seconds without a sign of life
+    silence: Positive | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Nats:
+    """``nats``: which server events go to."""
+
+    #: null: agentpkg's own server, on loopback
+    url: NatsUrl | None = None
+    #: a credentials or seed file
+    credentials: Text | None = None
+    prefix: Prefix = "agentpkg"
+    #: the nats-server program for the server of one's own; null: beside the interpreter, then on PATH
+    server: Text | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Settings:
+    """All of the configuration; every part has defaults."""
+
+    project: Project = Field(default_factory=Project)
+    agent: Agent = Field(default_factory=Agent)
+    agents: dict[AgentName, AgentDefinition] = Field(default_factory=dict)
+    worktree: Worktree = Field(default_factory=Worktree)
+    review: Review = Field(default_factory=Review)
+    merge: Merge = Field(default_factory=Merge)
+    run: Run = Field(default_factory=Run)
+    secrets: Secrets = Field(default_factory=Secrets)
+    isolation: Isolation = Field(default_factory=Isolation)
+    limits: Limits = Field(default_factory=Limits)
+    nats: Nats = Field(default_factory=Nats)
