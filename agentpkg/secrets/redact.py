@@ -1,0 +1,161 @@
+"""Secret values taken out of text before anything is stored, sent or shown, and found in what an agent commits.
+
+The order matters: terminal controls first, then the values, or a control in the middle of a value would hide it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+from agentpkg.secrets.controls import ControlStripper, strip_controls
+from agentpkg.secrets.patterns import SHORTEST, line_patterns, patterns
+from agentpkg.secrets.secret import Secret
+
+#: what stands in the place of a secret
+MARK = "***"
+
+#: characters of a pattern's head by which a cut one is looked for
+_HEAD = 4
+
+_Span = tuple[int, int]
+
+
+class Redactor:
+    """Takes secrets out of one stream of text.
+
+    One instance a stream (:meth:`fresh` gives more): a value cut in two by the way the stream arrives is still found,
+    because the longest tail that could be the beginning of one is held back until it is decided.
+
+    Args:
+        secrets: values by name; :meth:`find` tells the name.
+        also: values that are redacted but not looked for by :meth:`find`, as those of files copied into a worktree.
+    """
+
+    def __init__(self, secrets: Mapping[str, str | Secret], also: Iterable[str] = ()) -> None:
+        named = {name: patterns(_plain(value)) for name, value in secrets.items()}
+        texts = [*(_plain(value) for value in secrets.values()), *also]
+        found = frozenset[str]().union(*(patterns(text) | line_patterns(text) for text in texts))
+        # the stream has been stripped of controls when it is searched, so the patterns are too
+        found = frozenset(clean for pattern in found if len(clean := strip_controls(pattern)) >= SHORTEST)
+        self._patterns = tuple(sorted(found, key=lambda one: (-len(one), one)))
+        self._encoded = {
+            name: tuple(one.encode("utf-8", "surrogateescape") for one in found) for name, found in named.items()
+        }
+        self._heads = _by_head(self._patterns)
+        self._stubs = {pattern[:length] for pattern in self._patterns for length in range(1, _HEAD)}
+        self._longest = len(self._patterns[0]) if self._patterns else 1
+        self._begin()
+
+    def _begin(self) -> None:
+        self._controls = ControlStripper()
+        self._held = ""
+        # leading characters of what is held that belong to a value whose mark has been given out already
+        self._covered = 0
+
+    def fresh(self) -> "Redactor":
+        """Another one for another stream, with the same secrets."""
+        other = copy(self)
+        other._begin()
+        return other
+
+    def feed(self, text: str) -> str:
+        """The safe text that is certain so far: stripped of controls, secrets replaced by ``***``."""
+        return self._take(self._controls.feed(text), last=False)
+
+    def close(self) -> str:
+        """What was held back, made safe; afterwards the redactor begins anew."""
+        rest = self._take(self._controls.close(), last=True)
+        self._begin()
+        return rest
+
+    def redact(self, text: str) -> str:
+        """A whole text made safe; independent of the stream."""
+        text = strip_controls(text)
+        return _replaced(text, self._spans(text), 0)
+
+    def redact_value(self, value: Any) -> Any:
+        """JSON data with every text in it, keys too, made safe."""
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, Mapping):
+            return {self.redact(str(key)): self.redact_value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.redact_value(item) for item in value]
+        return value
+
+    def find(self, data: bytes) -> str | None:
+        """The name of the first secret whose value is in ``data`` in any shape, None when there is none."""
+        for name, encoded in self._encoded.items():
+            if any(pattern in data for pattern in encoded):
+                return name
+        return None
+
+    def _take(self, text: str, *, last: bool) -> str:
+        text = self._held + text
+        spans = self._spans(text, self._covered)
+        cut = len(text) if last else self._undecided(text)
+        out = _replaced(text[:cut], [(start, min(end, cut)) for start, end in spans if start < cut], self._covered)
+        self._held = text[cut:]
+        if cut:
+            self._covered = max((end - cut for start, end in spans if start < cut < end), default=0)
+        return out
+
+    def _spans(self, text: str, covered: int = 0) -> list[_Span]:
+        """Where secrets lie in ``text``, in order, overlapping and touching ones as one."""
+        spans: list[_Span] = [(0, covered)] if covered else []
+        for pattern in self._patterns:
+            if pattern not in text:
+                continue
+            start = text.find(pattern)
+            while start >= 0:
+                spans.append((start, start + len(pattern)))
+                start = text.find(pattern, start + 1)
+        return _merged(spans)
+
+    def _undecided(self, text: str) -> int:
+        """Where the longest tail begins that is a proper beginning of a pattern."""
+        window = max(0, len(text) - self._longest + 1)
+        best = len(text)
+        for head, group in self._heads.items():
+            at = text.find(head, window)
+            while 0 <= at < best:
+                if any(pattern.startswith(text[at:]) for pattern in group):
+                    best = at
+                at = text.find(head, at + 1)
+        for length in range(min(_HEAD - 1, len(text)), len(text) - best, -1):
+            if text[-length:] in self._stubs:
+                return len(text) - length
+        return best
+
+
+def _by_head(found: Sequence[str]) -> dict[str, list[str]]:
+    heads: dict[str, list[str]] = {}
+    for pattern in found:
+        heads.setdefault(pattern[:_HEAD], []).append(pattern)
+    return heads
+
+
+def _merged(spans: list[_Span]) -> list[_Span]:
+    out: list[_Span] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(end, out[-1][1]))
+        else:
+            out.append((start, end))
+    return out
+
+
+def _replaced(text: str, spans: list[_Span], covered: int) -> str:
+    """``text`` with a mark for each span; the one that goes on from before has had its mark."""
+    parts: list[str] = []
+    at = 0
+    for start, end in spans:
+        parts.append(text[at:start])
+        if not (covered and start == 0):
+            parts.append(MARK)
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def _plain(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
