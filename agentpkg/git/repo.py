@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from agentpkg.core.errors import AgentpkgError, Lacking
 
@@ -160,7 +161,7 @@ class Git:
         if self.objects is not None:
             out["GIT_OBJECT_DIRECTORY"] = str(self.objects)
         if self.alternates:
-            out["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = ":".join(str(p) for p in self.alternates)
+            out["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = ":".join(_listed(p) for p in self.alternates)
         return {**out, **self.environment}
 
     def run(
@@ -190,14 +191,20 @@ class Git:
         return self.work_tree if self.work_tree is not None else self.git_dir
 
     @contextmanager
-    def process(self, *args: str, timeout: float = TIMEOUT) -> "Iterator[subprocess.Popen[bytes]]":
-        """A running ``git ARGS`` with pipes for stdin and stdout (stderr dropped), for dialogues and pipelines.
+    def process(
+        self, *args: str, timeout: float = TIMEOUT, stdin: IO[bytes] | None = None, stderr: IO[bytes] | None = None
+    ) -> "Iterator[subprocess.Popen[bytes]]":
+        """A running ``git ARGS`` with pipes for stdin and stdout, for dialogues and pipelines.
 
         Killed with its group after ``timeout`` seconds, and at the end of the block if it is still running.
+
+        Args:
+            stdin: a file or pipe to read from instead.
+            stderr: a file for what it says; dropped otherwise.
         """
         child = subprocess.Popen(
             self.argv(args), env=self.env(), cwd=self.cwd(), start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdin=stdin or subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr or subprocess.DEVNULL,
         )  # fmt: skip
         timer = threading.Timer(timeout, _kill_group, [child])
         timer.daemon = True
@@ -215,6 +222,14 @@ class Git:
                     except BrokenPipeError:
                         pass
             child.wait()
+
+
+def _listed(path: Path) -> str:
+    """A path as an element of a colon-separated list of git's, quoted where it has to be."""
+    text = str(path)
+    if ":" not in text and not text.startswith('"'):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def as_user(*args: str, cwd: Path, ok: Sequence[int] = (0,)) -> GitResult:

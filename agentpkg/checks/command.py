@@ -1,0 +1,191 @@
+"""One command check: ``/bin/sh -c`` in a copy of its own, judged by exit code and report."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentpkg import proc
+from agentpkg.checks import blame, copy, editable, environment, junit
+from agentpkg.checks.base import CheckSpec, Finding, NoVerdict, ReviewContext, one_line
+from agentpkg.checks.copy import Copy, Override
+from agentpkg.checks.junit import TestReport
+from agentpkg.checks.safexml import MAX_BYTES, BadReport
+from agentpkg.core.errors import BadInput, Interrupted, Lacking
+from agentpkg.core.model import CheckStatus
+from agentpkg.files import read_bounded, remove_tree
+from agentpkg.git.repo import GitFailed
+
+#: bytes of output that are kept: the first and the last of it
+OUTPUT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command check that gave an answer.
+
+    Attributes:
+        tests: what its test report said, where it names one that can be read.
+        raw_report: that report's bytes.
+        coverage: the coverage report it left, if it left one.
+        roots: names of the copy, as the reports may use them.
+    """
+
+    spec: CheckSpec
+    finding: Finding
+    tests: TestReport | None = None
+    raw_report: bytes | None = None
+    coverage: bytes | None = None
+    roots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all command checks of a review share.
+
+    Attributes:
+        overrides: what copies get from the target.
+        packages: names the project's Python packages are imported by.
+        cancelled: True ends the checks.
+    """
+
+    context: ReviewContext
+    overrides: Sequence[Override] = ()
+    packages: Sequence[str] = ()
+    cancelled: Callable[[], bool] = field(default=lambda: False)
+
+
+def run(bench: Bench, spec: CheckSpec) -> Ran | NoVerdict:
+    """Runs one check in a fresh copy; copy and processes are gone afterwards, however it ends.
+
+    Raises:
+        Interrupted: when the review was cancelled.
+    """
+    if bench.cancelled():
+        raise _interrupted(spec)
+    try:
+        with copy.throw_away(bench.context, bench.overrides) as place:
+            return _run_in(bench, spec, place)
+    except (GitFailed, Lacking) as error:
+        return NoVerdict(spec.name, error.message, error.hint)
+
+
+def _run_in(bench: Bench, spec: CheckSpec, place: Copy) -> Ran | NoVerdict:
+    coverage = bench.context.definitions.coverage
+    for name in (spec.report, coverage.report if coverage else None):
+        # only what this run writes counts, not what somebody committed
+        if path := _inside(place.root, name):
+            remove_tree(path)
+    notes = place.temporary.parent / "notes"
+    env = environment.build(place, bench.context.environment)
+    suspects = _suspects(bench, spec, place, env)
+    if suspects:
+        env = editable.watch(env, suspects, place.root, notes)
+    result = proc.run(
+        ["/bin/sh", "-c", spec.run], env=env, cwd=place.root, timeout=spec.timeout_seconds, limit=OUTPUT, merge=True,
+        cancelled=bench.cancelled,
+    )  # fmt: skip
+    if result.cancelled:
+        raise _interrupted(spec)
+    if elsewhere := editable.noted(notes) if suspects else []:
+        return NoVerdict(spec.name, str(elsewhere[0]), editable.FIX)
+    if fault := blame.machine(spec.run, result, place.root, env["PATH"]):
+        return NoVerdict(spec.name, fault.reason, fault.fix)
+    return _answer(spec, result, place, coverage.report if coverage else None)
+
+
+def _interrupted(spec: CheckSpec) -> Interrupted:
+    return Interrupted(f"the review was stopped before {spec.name} ended", "run it again: agentpkg review")
+
+
+def _suspects(bench: Bench, spec: CheckSpec, place: Copy, env: Mapping[str, str]) -> list[str]:
+    """The project's packages that an interpreter of this command would find elsewhere."""
+    if not bench.packages:
+        return []
+    return [
+        found.package
+        for python in editable.interpreters(spec.run, env)
+        for found in editable.suspects(python, bench.packages, env, place.temporary)
+    ]
+
+
+def _answer(spec: CheckSpec, result: proc.Result, place: Copy, coverage: str | None) -> Ran:
+    raw = _read(place.root, spec.report)
+    tests, trouble = _tests(raw) if spec.report else (None, "")
+    status, detail = _judge(spec, result, tests, trouble, place.root)
+    return Ran(
+        spec, Finding(spec.group, spec.name, status, detail, _data(spec, result, tests, place.root)),
+        tests, raw, _read(place.root, coverage), (str(place.root), os.path.realpath(place.root)),
+    )  # fmt: skip
+
+
+def _read(root: Path, name: str | None) -> bytes | None:
+    """A report in the copy; None when it is missing, no plain file, too large, or reached through a link to outside."""
+    path = _inside(root, name)
+    try:
+        return None if path is None else read_bounded(path, MAX_BYTES)
+    except (OSError, BadInput):
+        return None
+
+
+def _inside(root: Path, name: str | None) -> Path | None:
+    """The path of a report whose folder lies in the copy, links followed."""
+    if name is None:
+        return None
+    folder = Path(os.path.realpath((root / name).parent))
+    return folder / Path(name).name if folder.is_relative_to(os.path.realpath(root)) else None
+
+
+def _tests(raw: bytes | None) -> tuple[TestReport | None, str]:
+    if raw is None:
+        return None, "was not written"
+    try:
+        return junit.parse(raw), ""
+    except BadReport as error:
+        return None, f"cannot be read: {error}"
+
+
+def _judge(
+    spec: CheckSpec, result: proc.Result, tests: TestReport | None, trouble: str, root: Path
+) -> tuple[CheckStatus, str]:
+    if result.timed_out:
+        return "fail", f"did not end within {spec.timeout_seconds} s"
+    if tests is not None and tests.failed:
+        failures = "; ".join(tests.failures[:3])
+        return "fail", one_line(f"{tests.failed} of {tests.ran} tests failed: {failures}")
+    if result.exit_code != 0:
+        return "fail", one_line(f"exit code {result.exit_code}: {_last_line(result, root)}")
+    if spec.report and tests is None:
+        return "fail", one_line(f"exit code 0, but the report {spec.report} {trouble}")
+    if tests is None:
+        return "pass", f"passed in {result.seconds:.1f} s"
+    if tests.ran < spec.minimum_tests:
+        return "fail", f"only {tests.ran} tests ran, {tests.skipped} skipped; at least {spec.minimum_tests} must"
+    skipped = f", {tests.skipped} skipped" if tests.skipped else ""
+    return "pass", f"All tests pass ({tests.passed}/{tests.ran}{skipped})"
+
+
+def _last_line(result: proc.Result, root: Path) -> str:
+    lines = [line for line in shown_output(result, root).splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def _data(spec: CheckSpec, result: proc.Result, tests: TestReport | None, root: Path) -> Mapping[str, Any]:
+    return {
+        "command": spec.run,
+        "exit_code": result.exit_code,
+        "timed_out": result.timed_out,
+        "milliseconds": round(result.seconds * 1000),
+        "output": shown_output(result, root),
+        "output_dropped": result.dropped,
+        "tests": None if tests is None else {
+            "passed": tests.passed, "failed": tests.failed, "skipped": tests.skipped, "failures": list(tests.failures),
+        },
+    }  # fmt: skip
+
+
+def shown_output(result: proc.Result, root: Path) -> str:
+    """What a check said, as text, with paths relative to the copy: where a copy lay is of no use to anybody."""
+    text = result.stdout.decode("utf-8", "backslashreplace")
+    return text.replace(f"{root}/", "").replace(str(root), ".").replace(f"{root.parent}/", "")

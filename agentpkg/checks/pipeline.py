@@ -1,0 +1,197 @@
+"""The whole review of one candidate: facts, command checks in parallel, evidence, verdict."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from agentpkg.checks import (
+    changes,
+    command,
+    copy,
+    coverage,
+    deliverables,
+    editable,
+    history,
+    requirements,
+    runconfig,
+    tree,
+)
+from agentpkg.checks.base import (
+    GROUPS,
+    SPECIFICATION,
+    TEST_QUALITY,
+    CheckSpec,
+    Finding,
+    NoVerdict,
+    ReviewContext,
+    Reviewed,
+    named,
+    one_line,
+)
+from agentpkg.checks.command import Bench, Ran
+from agentpkg.checks.evidence import EvidenceStore
+from agentpkg.checks.safexml import BadReport
+from agentpkg.core.errors import Interrupted
+from agentpkg.core.model import CheckResult, CheckStatus, Verdict
+
+__all__ = ["PARALLEL", "NoVerdict", "Reviewed", "run_all"]
+
+#: command checks at once, where the caller does not say
+PARALLEL = 2
+
+
+def run_all(
+    context: ReviewContext, store: EvidenceStore, parallel: int = PARALLEL, *,
+    extra: Sequence[Finding] = (), cancelled: Callable[[], bool] = lambda: False,
+) -> Reviewed | NoVerdict:  # fmt: skip
+    """Judges a candidate.
+
+    Args:
+        parallel: command checks that may run at once, each in its own copy.
+        extra: findings of the caller's own (a broken audit trail), judged with the others.
+        cancelled: asked several times a second while checks run; True stops them.
+
+    Returns:
+        The verdict with every check's result, or why the machine allows none.
+
+    Raises:
+        Interrupted: when ``cancelled`` said so.
+    """
+    copy.sweep(copy.place(context.outside))
+    before, after = tree.files(context.control, context.base), tree.files(context.control, context.candidate)
+    specs = [*context.definitions.checks, *_acceptance(context)]
+    overrides = runconfig.overrides(context, after, before, [spec.run for spec in specs])
+    # what an interpreter may map elsewhere is what was there to be installed
+    packages = editable.packages(before)
+    ran = _run_commands(Bench(context, overrides, packages, cancelled), specs, parallel)
+    if isinstance(ran, NoVerdict):
+        return ran
+    facts = [
+        *deliverables.check(context, after),
+        *(runconfig.check(overrides) if specs else [_nothing_ran()]),
+        *_coverage(context, ran, changes.changed_paths(before, after), after),
+        *changes.check(context, before, after),
+        *history.check(context),
+        *extra,
+    ]
+    return _conclude(context, store, ran, facts)
+
+
+def _acceptance(context: ReviewContext) -> list[CheckSpec]:
+    return [CheckSpec(one_line(line, 100), SPECIFICATION, line) for line in context.wp.acceptance]
+
+
+def _nothing_ran() -> Finding:
+    return Finding(TEST_QUALITY, "tests", "warn", "nothing ran the candidate: no review.checks, no acceptance commands")
+
+
+def _run_commands(bench: Bench, specs: Sequence[CheckSpec], parallel: int) -> list[Ran] | NoVerdict:
+    stop = threading.Event()
+    ask = bench.cancelled
+    working = Bench(bench.context, bench.overrides, bench.packages, lambda: stop.is_set() or ask())
+    with ThreadPoolExecutor(max(1, min(parallel, len(specs))), "check") as pool:
+        futures = [pool.submit(_run_one, working, spec, stop) for spec in specs]
+        try:
+            outcomes = [_outcome(future) for future in futures]
+        except BaseException:
+            stop.set()
+            raise
+    for outcome in outcomes:
+        if isinstance(outcome, NoVerdict):
+            return outcome
+    if any(outcome is None for outcome in outcomes):
+        raise Interrupted("the review was stopped", "run it again: agentpkg review")
+    return [outcome for outcome in outcomes if isinstance(outcome, Ran)]
+
+
+def _run_one(bench: Bench, spec: CheckSpec, stop: threading.Event) -> Ran | NoVerdict:
+    outcome = command.run(bench, spec)
+    if isinstance(outcome, NoVerdict):
+        # there will be no verdict, whatever the others say
+        stop.set()
+    return outcome
+
+
+def _outcome(future: "Future[Ran | NoVerdict]") -> Ran | NoVerdict | None:
+    try:
+        return future.result()
+    except Interrupted:
+        return None
+
+
+def _coverage(
+    context: ReviewContext, ran: Sequence[Ran], changed: Sequence[str], after: Mapping[str, tree.Blob]
+) -> list[Finding]:
+    spec = context.definitions.coverage
+    if spec is None:
+        return []
+    wrote = next((one for one in ran if one.coverage is not None), None)
+    if wrote is None or wrote.coverage is None:
+        return [Finding(TEST_QUALITY, "coverage", "fail", f"no check wrote {spec.report}", {"report": spec.report})]
+    try:
+        report = coverage.located(coverage.parse(wrote.coverage), after.keys(), wrote.roots)
+    except BadReport as error:
+        return [Finding(TEST_QUALITY, "coverage", "fail", f"{spec.report} cannot be read: {one_line(str(error))}")]
+    touched = [path for path in changed if path in after]
+    lines = changes.changed_lines(context, touched) if spec.per == "changed" else {}
+    found = coverage.judge(spec, report, lines)
+    unmeasured = f"; not in the report: {named(list(found.unmeasured))}" if found.unmeasured else ""
+    status: CheckStatus = "fail" if not found.passed else "warn" if unmeasured else "pass"
+    data = {
+        "covered": found.covered, "measured": found.measured, "minimum": spec.minimum, "per": spec.per,
+        "below": list(found.worst), "unmeasured": list(found.unmeasured), "by": wrote.spec.name,
+    }  # fmt: skip
+    return [Finding(TEST_QUALITY, "coverage", status, found.detail + unmeasured, data)]
+
+
+def _conclude(context: ReviewContext, store: EvidenceStore, ran: Sequence[Ran], facts: Sequence[Finding]) -> Reviewed:
+    bound = _bound(context)
+    commands = [(one, _record(store, bound, one.finding, _reports(store, one))) for one in ran]
+    # the configured checks come first, then the acceptance commands
+    configured = len(context.definitions.checks)
+    proofs, refs = requirements.check(context, _passed(commands[configured:]), _passed(commands[:configured]))
+    others = [_record(store, bound, finding) for finding in (*facts, *proofs)]
+    results = _ordered([*(result for _, result in commands), *others])
+    rejected = any(result.status == "fail" for result in results)
+    tests = [one.tests for one in ran if one.tests is not None]
+    return Reviewed(
+        Verdict.CHANGES_REQUESTED if rejected else Verdict.APPROVED, tuple(results),
+        sum(t.passed for t in tests) if tests else None, sum(t.failed for t in tests) if tests else None, tuple(refs),
+    )  # fmt: skip
+
+
+def _bound(context: ReviewContext) -> dict[str, Any]:
+    """What every piece of evidence is about."""
+    return {
+        "feature": context.feature, "wp": context.wp.id, "candidate": context.candidate, "head": context.head,
+        "base": context.base, "definitions": context.definitions.key(),
+        "tree": context.control.text("rev-parse", "--verify", "--end-of-options", f"{context.candidate}^{{tree}}"),
+    }  # fmt: skip
+
+
+def _reports(store: EvidenceStore, ran: Ran) -> dict[str, str]:
+    raw = {"report": ran.raw_report, "coverage_report": ran.coverage}
+    return {name: store.put(data) for name, data in raw.items() if data is not None}
+
+
+def _record(
+    store: EvidenceStore, bound: Mapping[str, Any], finding: Finding, reports: Mapping[str, str] | None = None
+) -> CheckResult:
+    document = {
+        **bound, **(reports or {}), "group": finding.group, "name": finding.name, "status": finding.status,
+        "detail": finding.detail, "data": finding.data,
+    }  # fmt: skip
+    return CheckResult(
+        finding.group, one_line(finding.name, 200), finding.status, one_line(finding.detail), store.put_json(document)
+    )
+
+
+def _passed(commands: Sequence[tuple[Ran, CheckResult]]) -> list[tuple[str, str]]:
+    return [(result.name, result.evidence) for _, result in commands if result.status == "pass" and result.evidence]
+
+
+def _ordered(results: Sequence[CheckResult]) -> list[CheckResult]:
+    """By group, in the review's order; within a group as they came."""
+    place = {group: number for number, group in enumerate(GROUPS)}
+    return sorted(results, key=lambda result: place.get(result.group, len(GROUPS)))

@@ -1,0 +1,113 @@
+"""The command line: one verb a file, and the one place where errors become text and exit codes.
+
+A verb's module is imported when the verb is used, so that no command pays for another's imports.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from agentpkg import __version__
+from agentpkg.core.errors import AgentpkgError
+
+#: verb -> (module, what it does in a few words)
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "See the whole loop in a scratch repository: no account, no network."),
+    "init": ("init", "Write a first configuration for this repository."),
+    "doctor": ("doctor", "Look at what this machine and repository have, and what they lack."),
+    "config": ("config", "Show every effective setting and where it came from."),
+    "agents": ("agents", "List the agents, and try one."),
+    "features": ("features", "List every feature, one line each."),
+    "status": ("status", "Show where a feature stands; --watch keeps showing it."),
+    "graph": ("graph", "Draw a feature's work packages and what depends on what."),
+    "prompt": ("prompt", "Print exactly what an agent would get."),
+    "implement": ("implement", "Start an agent on one work package and wait for it."),
+    "run": ("run", "Dispatch, review and merge until the feature is done."),
+    "review": ("review", "Judge the commit that would land."),
+    "move": ("move", "Move a work package (or a feature) to another state."),
+    "wp": ("wp", "The same as move, for scripts."),
+    "logs": ("logs", "Show what an agent said and did."),
+    "cancel": ("cancel", "Stop a package's session; its commits are kept."),
+    "events": ("events", "Follow, query, export and verify what happened."),
+    "clean": ("clean", "Remove worktrees and branches that nothing needs any more."),
+}
+
+
+class Verbs(click.Group):
+    """The verbs, each imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, in the order of a package's life."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, None when there is none of that name."""
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"agentpkg.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the nearest verb named for a mistyped one."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], VERBS, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs without importing one of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(__version__, prog_name="agentpkg")
+def agentpkg() -> None:
+    """Turn a planned feature into merged, reviewed code with coding agents.
+
+    \b
+    Example:
+      agentpkg demo
+      agentpkg run 003
+    """
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command line.
+
+    Args:
+        args: the words behind the program's name.
+
+    Returns:
+        The exit code of the contract: 0 to 5, or 130.
+    """
+    from agentpkg.cli import failing
+
+    debug = "--debug" in args
+    try:
+        code = agentpkg.main(list(args), prog_name="agentpkg", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # the reader has gone (`| head`): nobody is left to tell, and the interpreter must not try again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return failing.show_interrupt()
+    except click.ClickException as error:
+        return failing.show_usage(error, args, debug)
+    except AgentpkgError as error:
+        return failing.show(error, args, debug)
+    except Exception as error:
+        return failing.show_bug(error, args, debug)

@@ -1,0 +1,79 @@
+"""``move``: a person moves a package, or a whole feature, to another state."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agentpkg.cli.common import Speaker, project_at, verb
+from agentpkg.core.errors import BadInput, FellShort
+from agentpkg.core.model import FeatureState, State
+from agentpkg.engine import moving
+from agentpkg.engine.project import Project
+
+_TARGETS = click.Choice([*(s.value for s in State if s is not State.DOING), FeatureState.SHIPPED.value])
+
+
+def options(function: Any) -> Any:
+    """The options that ``move`` and ``wp transition`` share."""
+    for option in (
+        click.option("--review-feedback-file", "feedback", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+                     help="What the next agent is told about the work so far."),
+        click.option("--reason", help="Why; kept in the audit chain."),
+        click.option("--force", is_flag=True, help="Land without an approval; needs --reason, and is shown for ever."),
+        click.option("--to", required=True, type=_TARGETS, help="The state to move to."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@verb(
+    """agentpkg move 003 WP02 --to done
+agentpkg move 003 WP02 --to planned --review-feedback-file notes.md
+agentpkg move 003 --to shipped"""
+)
+@click.argument("feature")
+@click.argument("wp", required=False)
+@options
+def command(feature: str, wp: str | None, repo: Path | None, speak: Speaker, **asked: Any) -> int:
+    """Move a work package to another state; WP left out, the feature itself."""
+    project = project_at(repo)
+    if wp is None:
+        return _feature(project, feature, asked, speak)
+    return package(project, feature, wp, speak, **asked)
+
+
+def package(
+    project: Project, feature: str | None, wp: str, speak: Speaker, *, to: str, force: bool, reason: str | None,
+    feedback: Path | None,
+) -> int:  # fmt: skip
+    """Moves a package and tells what became of it."""
+    if to == FeatureState.SHIPPED:
+        raise BadInput("only a feature is shipped", f"agentpkg move {feature or 'FEATURE'} --to shipped")
+    if force and not reason:
+        raise BadInput("--force needs --reason", "say why in a few words; it is kept in the audit chain")
+    found, wp = project.find_package(wp, feature)
+    wish = moving.Wish(State(to), force, reason, feedback.read_text("utf-8", "replace") if feedback else None)
+    moved = moving.move(project, found, wp, wish)
+    if isinstance(moved, moving.NotApproved):
+        raise FellShort(
+            f"{wp} was judged anew on the moved target and needs changes: {moved.reason}",
+            f"see `agentpkg review {found} {wp}`",
+            code="changes_requested",
+        )
+    if speak.json:
+        speak.document(moved.as_json())
+        return 0
+    from agentpkg.cli import render
+
+    render.moved(moved)
+    return 0
+
+
+def _feature(project: Project, name: str, asked: dict[str, Any], speak: Speaker) -> int:
+    moved = moving.move_feature(project, name, FeatureState(asked["to"]), asked["reason"])
+    if speak.json:
+        speak.document(moved.as_json())
+    else:
+        speak.say(f"{moved.feature} moved from {moved.frm} to {moved.to}")
+    return 0

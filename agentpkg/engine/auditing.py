@@ -1,0 +1,84 @@
+"""Verifying a feature's audit chain against both of its anchors in git: commit trailers and the audit ref."""
+
+from collections.abc import Mapping, Sequence
+
+from agentpkg.core.model import Entry, SessionRow
+from agentpkg.engine.project import Project
+from agentpkg.git.audit import read_audit
+from agentpkg.git.repo import Git
+from agentpkg.ledger import audit
+from agentpkg.ledger.audit import AuditReport
+
+#: per commit: id, then the trailers that matter, one a line
+_FORMAT = "%H%n" + "%n".join(
+    f"%(trailers:key={key},valueonly,separator=%x20)" for key in ("Feature", "Session", "Audit-Hash")
+)
+
+
+def verify(project: Project, feature: str) -> AuditReport:
+    """Recomputes a feature's chain and compares it with what git holds.
+
+    The anchor is read first and the target last, so that work that goes on meanwhile does not look like damage.
+    """
+    anchor = read_audit(project.repository, feature)
+    with project.ledger.snapshot() as look:
+        entries = list(look.entries(feature))
+        recorded = look.head(feature)
+        sessions = look.sessions(feature)
+        row = look.feature(feature)
+    git = project.repository.git
+    named = _present(git, _merge_commits(entries))
+    target = project.target_tip(row.target) if row else ""
+    return audit.verify(
+        entries, anchor or None, _trailers(git, named), _on_target(git, named, target),
+        recorded=recorded if recorded[0] else None, landed=_landed(git, target, feature, sessions),
+    )  # fmt: skip
+
+
+def _merge_commits(entries: Sequence[Entry]) -> list[str]:
+    found = (e.metadata.get("merge_commit") for e in entries if e.transition.endswith("->done"))
+    return [str(commit) for commit in found if commit]
+
+
+def _present(git: Git, commits: Sequence[str]) -> list[str]:
+    """Those that are commits of this repository, asked in one process."""
+    if not commits:
+        return []
+    lines = git.text("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin="\n".join(commits).encode())
+    there = {line.split(" ")[0] for line in lines.split("\n") if line.endswith(" commit")}
+    return [commit for commit in commits if commit in there]
+
+
+def _trailers(git: Git, commits: Sequence[str]) -> dict[str, str | None]:
+    """The ``Audit-Hash`` of each commit."""
+    if not commits:
+        return {}
+    said = git.text("log", "--no-walk=unsorted", "--no-show-signature", f"--format={_FORMAT}", *commits)
+    return {commit: digest or None for commit, _, _, digest in _records(said)}
+
+
+def _on_target(git: Git, commits: Sequence[str], target: str) -> set[str]:
+    """Those in the history of the target; one process, however many there are."""
+    if not commits:
+        return set()
+    outside = git.text("rev-list", "--stdin", stdin="\n".join([*commits, f"^{target}"]).encode()).split("\n")
+    return set(commits) - set(outside)
+
+
+def _landed(git: Git, target: str, feature: str, sessions: Sequence[SessionRow]) -> Mapping[str, str]:
+    """What this ledger's sessions landed on the target since the first of them started, with its ``Audit-Hash``."""
+    bases = _present(git, [s.base for s in sessions if s.base][:1])
+    if not bases:
+        return {}
+    log = ("log", "--first-parent", "--no-show-signature", f"--format={_FORMAT}", target, f"^{bases[0]}", "--")
+    mine = {s.id for s in sessions}
+    return {
+        commit: digest
+        for commit, of, session, digest in _records(git.text(*log))
+        if of == feature and session in mine and digest
+    }
+
+
+def _records(text: str) -> list[tuple[str, str, str, str]]:
+    lines = text.split("\n")
+    return [(lines[i], lines[i + 1], lines[i + 2], lines[i + 3]) for i in range(0, len(lines) - 3, 4)]

@@ -1,0 +1,98 @@
+"""Worktrees and branches that nothing needs any more."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpkg.core.model import PackageRow, State
+from agentpkg.engine.project import Project
+from agentpkg.git.identity import user_identity
+from agentpkg.git.removal import Kept, Removed, remove
+from agentpkg.git.worktrees import branch_tip, list_worktrees
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something that stays, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What ``clean`` did, or would do: paths and branch names that went, and what stays."""
+
+    removed: tuple[str, ...]
+    kept: tuple[Left, ...]
+
+
+def after_landing(project: Project, row: PackageRow) -> Left | None:
+    """Removes a landed package's worktree and branch; gives what stays where something would be lost."""
+    done = _remove(project, row)
+    return None if isinstance(done, Removed) else _left(project, done)
+
+
+def clean(project: Project, dry_run: bool) -> Cleaned:
+    """Removes what done and cancelled packages left over, and looks at what lies beside it.
+
+    Args:
+        dry_run: only tell what would go.
+    """
+    removed: list[str] = []
+    kept: list[Left] = []
+    rows = {str(project.worktree(row.feature, row.wp)): row for row in project.ledger.packages()}
+    present = _present(project)
+    for path, row in sorted(rows.items()):
+        if path not in present and not _branch_left(project, row):
+            continue
+        if row.state not in (State.DONE, State.CANCELLED):
+            kept.append(Left(_shown(project, Path(path)), f"{row.wp} is {row.state}"))
+        elif dry_run:
+            removed.append(_shown(project, Path(path)))
+        else:
+            done = _remove(project, row)
+            if isinstance(done, Removed):
+                removed += [_shown(project, Path(path)), *([done.branch] if done.branch else [])]
+            else:
+                kept.append(_left(project, done))
+    strangers = sorted(present - set(rows))
+    kept += [Left(_shown(project, Path(path)), "it belongs to no work package") for path in strangers]
+    return Cleaned(tuple(removed), tuple(kept))
+
+
+def _present(project: Project) -> set[str]:
+    """Everything below the worktrees folder, and worktrees of it that git still lists."""
+    folder = project.work_tree / project.settings.project.worktrees_dir
+    found = {str(child) for child in folder.iterdir()} if folder.is_dir() else set()
+    listed = {str(tree.path) for tree in list_worktrees(project.repository)}
+    return found | {path for path in listed if Path(path).parent == folder}
+
+
+def _branch_left(project: Project, row: PackageRow) -> bool:
+    return bool(row.branch) and branch_tip(project.repository, row.branch or "") is not None
+
+
+def _remove(project: Project, row: PackageRow) -> Removed | Kept:
+    feature = project.ledger.feature(row.feature)
+    assert feature is not None
+    landed = [project.target_tip(feature.target)]
+    # what a squash or rebase landed keeps nothing of the branch's own commits, but everything they said
+    if row.state is State.DONE and row.head:
+        landed.append(row.head)
+    return remove(
+        project.repository, project.control, project.worktree(row.feature, row.wp),
+        row.branch or project.branch_name(row.feature, row.wp), landed,
+        excludes=user_identity(project.work_tree).excludes_file,
+    )  # fmt: skip
+
+
+def _left(project: Project, kept: Kept) -> Left:
+    paths = f": {', '.join(kept.paths[:5])}" if kept.paths else ""
+    return Left(_shown(project, kept.path), kept.reason + paths)
+
+
+def _shown(project: Project, path: Path) -> str:
+    try:
+        return str(path.relative_to(project.work_tree))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,49 @@
+"""What a person asks of a running session: stop it. The request lies in the session's folder; its supervisor obeys."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from agentpkg.engine.project import Project
+from agentpkg.files import read_bounded, write_atomic
+
+_FILE = "cancel.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A request to stop a session.
+
+    Attributes:
+        by: the actor who asks.
+        final: the package becomes ``cancelled``; otherwise ``blocked`` with reason ``interrupted``.
+    """
+
+    by: str
+    reason: str
+    final: bool
+
+
+def cancel(project: Project, session: str, by: str, reason: str) -> None:
+    """Asks a session to stop, for good."""
+    _ask(project.state / "sessions" / session, Cancel(by, reason, True))
+
+
+def interrupt(project: Project, session: str, by: str) -> None:
+    """Asks a session to stop for now; the package can be dispatched again. A request to cancel stands above it."""
+    folder = project.state / "sessions" / session
+    if asked(folder) is None:
+        _ask(folder, Cancel(by, "interrupted", False))
+
+
+def asked(folder: Path) -> Cancel | None:
+    """The request in a session's folder, None when nobody asked."""
+    try:
+        return Cancel(**json.loads(read_bounded(folder / _FILE, 1 << 16)))
+    except FileNotFoundError:
+        return None
+
+
+def _ask(folder: Path, request: Cancel) -> None:
+    if folder.is_dir():
+        write_atomic(folder / _FILE, json.dumps(asdict(request)))

@@ -1,0 +1,308 @@
+"""Starting a session: everything that can be refused is refused before anything is made.
+
+Order: read and check (files, agent, secrets, dependencies, prompt); then one ledger transaction that makes the
+lease; then worktree, private git dir and supervisor. A step that fails after the lease ends the session as a failure
+of the environment, so that no package is left ``doing`` with nobody at work.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agentpkg import proc
+from agentpkg.config import AgentSettings, Effective, agent_named, effective
+from agentpkg.core import states
+from agentpkg.core.errors import BadInput, Lacking, NotAllowed
+from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, WorkPackage
+from agentpkg.engine import conclude, frozen, prompting, transition
+from agentpkg.engine.plan import SessionPlan, new_session_id
+from agentpkg.engine.project import Project
+from agentpkg.files import remove_tree, write_atomic
+from agentpkg.git import fingerprint, private, provision, removal, worktrees
+from agentpkg.git.diff import commit_ids
+from agentpkg.git.discover import BACK_POINTER
+from agentpkg.git.identity import agent_identity
+from agentpkg.harnesses import harness_named
+from agentpkg.harnesses.base import Job, Launch
+from agentpkg.isolation import choose
+from agentpkg.prompts import Bundle
+from agentpkg.secrets.providers import Provider, open_providers
+from agentpkg.secrets.resolve import Resolved, resolve_environment
+
+#: seconds that a configured command may take to print a secret
+_SECRET_SECONDS = 30.0
+
+#: the folders that hold features by convention
+FEATURE_DIRS = ("features", "kitty-specs")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asked for; None means as configured."""
+
+    agent: str | None = None
+    timeout: int | None = None
+    #: start at the target's tip; the old branch is kept under ``refs/agentpkg/abandoned/``
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session that runs."""
+
+    session: SessionRow
+    branch: str
+    worktree: Path
+    bundle: Bundle
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """All that was found out before anything is made."""
+
+    feature: Feature
+    package: WorkPackage
+    effective: Effective
+    agent: AgentSettings
+    secrets: Resolved
+    level: str
+
+
+def preflight(project: Project, feature: Feature, wp: str, agent: str | None) -> None:
+    """Raises what would keep a package's agent from starting, without making anything."""
+    _prepare(project, feature, wp, Wish(agent=agent))
+
+
+def retries(project: Project, feature: Feature, wp: str) -> int:
+    """How often a failed package is tried again."""
+    return effective(project.loaded, feature, feature.packages.get(wp)).retries
+
+
+def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
+    """Starts a session on a package.
+
+    Raises:
+        BadInput: bad files, no such agent, an unresolved secret; nothing was made.
+        NotAllowed: dependencies are open or the state has no way to ``doing``; nothing was made.
+        Busy: another session holds the package; nothing was made.
+        Lacking: the agent's program is missing, or the isolation level cannot be had; nothing was made.
+    """
+    ready = _prepare(project, feature, wp, wish)
+    project.ensure_registered(feature)
+    row = _startable(project, feature.id, wp)
+    base = project.target_tip(ready.effective.target_branch)
+    branch = row.branch or project.branch_name(feature.id, wp)
+    old_head = _starting_point(project, branch, base, wish.fresh)
+    session = _new_session(project, ready, base, old_head)
+    bundle = prompting.bundle(project, feature, ready.package, ready.agent.name)
+    session = replace(session, prompt_sha256=bundle.sha256)
+    folder = project.state / "sessions" / session.id
+    try:
+        launch = _write_folder(project, folder, ready, session, bundle)
+        _take_lease(project, ready, session, branch, bundle)
+    except BaseException:
+        remove_tree(folder)
+        raise
+    project.poke()
+    with _blamed_on_environment(project, session.id):
+        copied = _make_room(project, ready, session, branch, folder, launch, wish.fresh)
+        _spawn(project, folder, ready.secrets, copied)
+    return Started(session, branch, project.worktree(feature.id, wp), bundle, bundle.warnings)
+
+
+# --------------------------------------------------------------------------- before anything is made
+
+
+def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
+    package = feature.packages.get(wp)
+    if package is None:
+        raise BadInput(
+            f"{feature.id} has no {wp}", f"it has {', '.join(feature.packages) or 'no work packages'}",
+            code="unknown_package",
+        )  # fmt: skip
+    chosen = effective(project.loaded, feature, package)
+    agent = agent_named(project.settings, wish.agent or chosen.agent)
+    if wish.timeout is not None:
+        chosen = replace(chosen, timeout_seconds=wish.timeout)
+    _require_program(project, agent)
+    level, _ = choose(project.settings.isolation.minimum)
+    secrets = resolve_environment(agent.environment, secret_providers(project), package.secrets)
+    return _Ready(feature, package, chosen, agent, secrets, level.name)
+
+
+def _require_program(project: Project, agent: AgentSettings) -> None:
+    problem = harness_named(agent.harness).problem(agent, str(project.work_tree))
+    if problem:
+        raise Lacking(
+            f"agent {agent.name} cannot be started: {problem}",
+            f"install it, or correct agents.{agent.name} in .kittify/config.yaml; `agentpkg agents list` shows all",
+            code="agent_not_ready",
+        )
+
+
+def secret_providers(project: Project) -> list[Provider]:
+    """Where secrets come from, as configured."""
+    settings = project.settings.secrets
+
+    def run(command: Sequence[str]) -> tuple[int, bytes]:
+        done = proc.run(command, env=project.environ, cwd=project.work_tree, timeout=_SECRET_SECONDS)
+        return done.exit_code, done.stdout
+
+    return open_providers(
+        settings.providers, environ=project.environ, repository=project.work_tree, file=settings.file,
+        command=settings.command, run=run,
+    )  # fmt: skip
+
+
+def _startable(project: Project, feature: str, wp: str) -> PackageRow:
+    """The package's row, once a first look finds nothing against a dispatch; the transaction looks again."""
+    with project.ledger.write() as tx:
+        row = transition.require(tx, feature, wp)
+        states.decide_dispatch(row, "agent:any", transition.open_dependencies(tx, row))
+    return row
+
+
+def _starting_point(project: Project, branch: str, base: str, fresh: bool) -> str:
+    """Where the session begins: the branch's tip, or the target's where the branch adds nothing to it."""
+    tip = project.branch_tip(branch)
+    if tip is None or fresh or _is_ancestor(project, tip, base):
+        return base
+    return tip
+
+
+def _is_ancestor(project: Project, old: str, new: str) -> bool:
+    asked = project.repository.git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1))
+    return asked.returncode == 0
+
+
+def _new_session(project: Project, ready: _Ready, base: str, old_head: str) -> SessionRow:
+    before = project.ledger.sessions(ready.feature.id, ready.package.id)
+    me = proc.identity(os.getpid())
+    assert me is not None
+    return SessionRow(
+        id=new_session_id(os.urandom(10)), feature=ready.feature.id, wp=ready.package.id, agent=ready.agent.name,
+        harness=ready.agent.harness, epoch=max((s.epoch for s in before), default=0) + 1, started_at="",
+        isolation=ready.level, model=ready.effective.model, base=base, old_head=old_head, pid=me.pid,
+        pid_started=me.started, boot_id=me.boot_id,
+    )  # fmt: skip
+
+
+def _job(project: Project, folder: Path, session: SessionRow, prompt: str) -> Job:
+    return Job(
+        session=session.id, feature=session.feature, wp=session.wp, attempt=session.epoch,
+        repository=str(project.work_tree), worktree=str(project.worktree(session.feature, session.wp)), prompt=prompt,
+        prompt_path=str(folder / "prompt.md"), task_path=str(folder / "task.md"), model=session.model,
+    )  # fmt: skip
+
+
+def _write_folder(project: Project, folder: Path, ready: _Ready, session: SessionRow, bundle: Bundle) -> Launch:
+    folder.mkdir(mode=0o700, parents=True)
+    write_atomic(folder / "prompt.md", bundle.prompt)
+    write_atomic(folder / "task.md", bundle.task)
+    write_atomic(folder / BACK_POINTER, os.fsencode(project.repository.common_dir) + b"\n")
+    job = _job(project, folder, session, bundle.prompt)
+    return harness_named(ready.agent.harness).launch(ready.agent, job)
+
+
+def _take_lease(project: Project, ready: _Ready, session: SessionRow, branch: str, bundle: Bundle) -> None:
+    said: dict[str, Any] = {
+        "agent": session.agent, "harness": session.harness, "model": session.model, "branch": branch,
+        "isolation": session.isolation, "prompt_sha256": bundle.sha256,
+        **frozen.freeze(project, ready.feature, ready.package),
+    }  # fmt: skip
+    with project.ledger.write() as tx:
+        transition.start(tx, session, branch, {k: v for k, v in said.items() if v is not None})
+
+
+# --------------------------------------------------------------------------- making
+
+
+@contextmanager
+def _blamed_on_environment(project: Project, session: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        conclude.failed(project, session, f"it could not start: {conclude.said_of(error)}")
+        project.poke()
+        raise
+
+
+def _make_room(
+    project: Project, ready: _Ready, session: SessionRow, branch: str, folder: Path, launch: Launch, fresh: bool
+) -> frozenset[str]:
+    """Makes worktree and private git dir, and writes the plan; gives values of copied files, for redaction."""
+    repo, path = project.repository, project.worktree(session.feature, session.wp)
+    worktrees.ensure_excluded(repo, f"/{project.settings.project.worktrees_dir}/")
+    _free_branch(project, path, branch, session, fresh)
+    worktrees.create(repo, project.control, path, branch, session.base, session.old_head)
+    tree = project.settings.worktree
+    provided = provision.provide(repo, path, copy=tree.copy, link=tree.link)
+    worktrees.record_provided(repo, path, (*provided.copied, *provided.linked))
+    made = private.make_private(repo, folder, path, branch, session.old_head, agent_identity(session.agent))
+    _plan(project, ready, session, branch, folder, launch, made).write(folder)
+    before = fingerprint.take(repo, path)
+    write_atomic(folder / conclude.FINGERPRINT, json.dumps(before.as_json()))
+    private.enter(repo, path, made)
+    return provided.values
+
+
+def _plan(
+    project: Project, ready: _Ready, session: SessionRow, branch: str, folder: Path, launch: Launch, made: Path
+) -> SessionPlan:
+    settings = project.settings
+    job = {k: v for k, v in asdict(_job(project, folder, session, "")).items() if k != "prompt"}
+    return SessionPlan(
+        job=job, launch=launch.as_json(), repository=asdict(project.repository), agent_name=session.agent,
+        harness=session.harness, private=str(made), branch=branch, old_head=session.old_head, base=session.base,
+        target=ready.effective.target_branch, timeout_seconds=ready.effective.timeout_seconds,
+        kill_grace_seconds=settings.agent.kill_grace_seconds, isolation=session.isolation,
+        environment=ready.secrets.plain, secret_names=tuple(ready.secrets.secrets), setup=settings.worktree.setup,
+        limits=asdict(settings.limits), features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}),
+        carried=_carried(project, session),
+    )  # fmt: skip
+
+
+def _carried(project: Project, session: SessionRow) -> int:
+    """Commits on the branch beyond the target that a failure of the environment left to be reviewed."""
+    before = project.ledger.sessions(session.feature, session.wp)
+    earlier = [row for row in before if row.id != session.id]
+    if not earlier or earlier[-1].reason_class is not FailureClass.ENVIRONMENT:
+        return 0
+    return len(commit_ids(project.repository.git, session.old_head, session.base))
+
+
+def _free_branch(project: Project, path: Path, branch: str, session: SessionRow, fresh: bool) -> None:
+    """Lets the branch begin where the session begins: anew with ``--fresh``, or forward to the target."""
+    tip = project.branch_tip(branch)
+    if tip is None or tip == session.old_head:
+        return
+    if fresh:
+        kept = f"{removal.ABANDONED}/{branch}/{tip[:12]}"
+        project.repository.git.run("update-ref", "-m", "agentpkg: --fresh", kept, tip)
+    elif not _is_ancestor(project, tip, session.old_head):
+        raise NotAllowed(f"{branch} moved while the session was prepared", "try again", code="branch_moved")
+    gone = removal.remove(project.repository, project.control, path, branch, (tip,))
+    if isinstance(gone, removal.Kept):
+        raise NotAllowed(
+            f"{path} cannot be made anew, {gone.reason}: {', '.join(gone.paths[:5])}",
+            "commit, move or remove what is in it", code="worktree_kept",
+        )  # fmt: skip
+
+
+def _spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[str]) -> None:
+    """Starts the supervisor; secret values go through its standard input and nowhere else."""
+    hidden = {
+        "environment": {name: value.reveal() for name, value in secrets.hidden.items()},
+        "secrets": {name: value.reveal() for name, value in secrets.secrets.items()},
+        "copied": sorted(copied),
+    }
+    proc.spawn_detached(
+        [sys.executable, "-P", "-m", "agentpkg.engine.supervisor", str(folder)],
+        env=dict(project.environ), cwd=folder, stdin=json.dumps(hidden).encode(), log=folder / "supervisor.log",
+    )  # fmt: skip

@@ -1,0 +1,281 @@
+"""Landing a package: the target moves by compare-and-swap to the very candidate that a review approved.
+
+Before the target moves, what is about to happen is written to ``landing-intent.json``; whoever finds that file after a
+crash asks the target's history whether it did happen, and records it or forgets it (:func:`recover`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agentpkg import files
+from agentpkg.core.errors import Busy, FellShort, NotAllowed
+from agentpkg.core.model import PackageRow, ReviewRow, State, Verdict
+from agentpkg.engine import frozen, transition
+from agentpkg.engine.cleaning import after_landing
+from agentpkg.engine.project import Project
+from agentpkg.engine.review import Judged, approval, make_candidate, require_for_review, review, tips
+from agentpkg.git import candidate, landing
+from agentpkg.git.identity import user_identity
+from agentpkg.git.landing_recovery import recover as recover_landings
+
+#: how often a target that moves under us is followed before giving up for now
+_ROUNDS = 10
+_INTENT = "landing-intent.json"
+_LIMIT = 1 << 20
+#: seconds to wait for another command that lands something
+_PATIENCE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A package has landed.
+
+    Attributes:
+        commits: how many of its own commits came with it.
+        kept: what could not be cleaned up, for people.
+    """
+
+    row: PackageRow
+    merge_commit: str
+    unblocked: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The review of the candidate that would land asked for changes."""
+
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """What is about to land, enough to record it afterwards."""
+
+    feature: str
+    wp: str
+    actor: str
+    target: str
+    #: commit, base, head and strategy of the candidate
+    candidate: str
+    base: str
+    head: str
+    strategy: str
+    #: a person's reason in place of an approval
+    forced: str | None
+    definitions: str
+
+    def facts(self) -> dict[str, Any]:
+        """Metadata of the ``done`` entry."""
+        return {
+            "merge_commit": self.candidate, "candidate": self.candidate, "base": self.base, "head": self.head,
+            "strategy": self.strategy,
+        }  # fmt: skip
+
+
+def land(project: Project, feature: str, wp: str, actor: str) -> Merged | Rejected:
+    """Reviews the package on today's target where no review has, and lands what was approved.
+
+    Raises:
+        NotAllowed: it does not wait for review, or the user's own changes are in the way.
+        Busy: the user's checkout or another command holds what this needs.
+        Lacking: no verdict was possible.
+    """
+    with _landing_lock(project):
+        for _ in range(_ROUNDS):
+            judged = review(project, feature, wp)
+            if judged.review.verdict is not Verdict.APPROVED:
+                return Rejected(judged)
+            proof = transition.Approved(judged.review)
+            merged = _move_target(project, judged.row, proof, judged.review, actor)
+            if merged is not None:
+                return merged
+    raise _restless()
+
+
+def land_approved(project: Project, feature: str, wp: str, actor: str) -> Merged | Rejected:
+    """As :func:`land`, for a package whose branch tip has an approval, be it on an older target.
+
+    Raises:
+        NotAllowed: there is no approval of this branch tip.
+    """
+    row = require_for_review(project, feature, wp)
+    if approval(project, row) is None:
+        raise NotAllowed(
+            f"{wp} has no approval at its branch tip", f"judge it with `agentpkg review {feature} {wp}`",
+            code="no_approval",
+        )  # fmt: skip
+    return land(project, feature, wp, actor)
+
+
+def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> Merged:
+    """Lands the current candidate without an approval, or accepts a branch tip that is already on the target.
+
+    Raises:
+        FellShort: it conflicts with the target.
+    """
+    row = require_for_review(project, feature, wp)
+    proof = transition.Forced(actor, reason)
+    with _landing_lock(project):
+        for _ in range(_ROUNDS):
+            head, base = tips(project, row)
+            if _is_on(project, head, base):
+                blank = ReviewRow(feature, wp, head, base, "", Verdict.CHANGES_REQUESTED, row.cycle, head)
+                return _record(project, row, proof, _intent(project, row, proof, blank, actor))
+            made = make_candidate(project, row, frozen.work_package(project, row), head, base)
+            if isinstance(made, candidate.Conflict):
+                raise FellShort(
+                    f"{wp} conflicts with the target in {', '.join(made.paths)}",
+                    "merge the target into its branch first",
+                    code="conflict",
+                )
+            found = ReviewRow(feature, wp, head, base, "", Verdict.CHANGES_REQUESTED, row.cycle, made.commit)
+            merged = _move_target(project, row, proof, found, actor)
+            if merged is not None:
+                return merged
+    raise _restless()
+
+
+def recover(project: Project) -> list[str]:
+    """Finishes what a landing that was cut short left behind; nothing while another command lands something.
+
+    Returns:
+        What was done, one sentence each.
+    """
+    if not (project.state / _INTENT).exists() and not any((project.state / "landing").glob("*.json")):
+        return []
+    try:
+        with files.lock(project.state / "locks" / "landing.lock", timeout=0):
+            done = [
+                f"a landing on {found.ref} was {found.how}"
+                for found in recover_landings(project.repository, project.control)
+            ]
+            return done + _recover_record(project)
+    except Busy:
+        return []
+
+
+def _recover_record(project: Project) -> list[str]:
+    path = project.state / _INTENT
+    try:
+        intent = _Intent(**json.loads(files.read_bounded(path, _LIMIT)))
+    except FileNotFoundError:
+        return []
+    row = project.ledger.package(intent.feature, intent.wp)
+    done: list[str] = []
+    waiting = row is not None and row.state is State.FOR_REVIEW
+    if row is not None and waiting and _is_on(project, intent.candidate, project.target_tip(intent.target)):
+        _record(project, row, _proof(project, intent), intent)
+        done.append(f"{intent.wp} had landed; it is recorded now")
+    path.unlink(missing_ok=True)
+    return done
+
+
+def _proof(project: Project, intent: _Intent) -> transition.Proof:
+    if intent.forced is not None:
+        return transition.Forced(intent.actor, intent.forced)
+    found = project.ledger.review(intent.feature, intent.wp, intent.head, intent.base, intent.definitions)
+    if found is None:
+        raise NotAllowed(f"{intent.wp} landed without a recorded review", "run `agentpkg doctor`")
+    return transition.Approved(found)
+
+
+# --------------------------------------------------------------------------- one try
+
+
+def _move_target(
+    project: Project, row: PackageRow, proof: transition.Proof, found: ReviewRow, actor: str
+) -> Merged | None:
+    """Moves the target to the candidate and records it; None when the target is elsewhere by now."""
+    if found.candidate is None:
+        raise NotAllowed(f"{row.wp} has no candidate", "review it again")
+    intent = _intent(project, row, proof, found, actor)
+    path = project.state / _INTENT
+    files.write_atomic(path, json.dumps(asdict(intent)), sync=True)
+    outcome: landing.Outcome | None = None
+    try:
+        outcome = landing.land(project.repository, project.control, _plan(project, intent))
+    finally:
+        if not isinstance(outcome, landing.Landed) and not _has_landed(project, intent):
+            path.unlink(missing_ok=True)
+    if isinstance(outcome, landing.InTheWay):
+        raise _in_the_way(row, outcome)
+    if isinstance(outcome, landing.Locked):
+        raise Busy(
+            f"another git process holds {outcome.lock.name}", f"let it end, or remove {outcome.lock} if none is there",
+            code="git_locked",
+        )  # fmt: skip
+    if isinstance(outcome, landing.TargetMoved):
+        return None
+    merged = _record(project, row, proof, intent)
+    path.unlink(missing_ok=True)
+    return merged
+
+
+def _intent(project: Project, row: PackageRow, proof: transition.Proof, found: ReviewRow, actor: str) -> _Intent:
+    feature = project.ledger.feature(row.feature)
+    assert feature is not None
+    return _Intent(
+        feature=row.feature, wp=row.wp, actor=actor, target=feature.target, candidate=found.candidate or "",
+        base=found.base, head=found.head, strategy=project.settings.merge.strategy,
+        forced=proof.reason if isinstance(proof, transition.Forced) else None, definitions=found.definitions,
+    )  # fmt: skip
+
+
+def _plan(project: Project, intent: _Intent) -> landing.LandingPlan:
+    return landing.LandingPlan(
+        target=intent.target, old=intent.base, new=intent.candidate, head=intent.head,
+        filters=project.settings.worktree.filters, identity=user_identity(project.work_tree),
+        note=f"agentpkg: land {intent.feature} {intent.wp}",
+    )  # fmt: skip
+
+
+def _has_landed(project: Project, intent: _Intent) -> bool:
+    return project.branch_tip(intent.target) == intent.candidate
+
+
+def _record(project: Project, row: PackageRow, proof: transition.Proof, intent: _Intent) -> Merged:
+    evidence: list[Mapping[str, str]] = []
+    if isinstance(proof, transition.Approved):
+        evidence = _evidence(project, proof.review)
+    with project.ledger.write() as tx:
+        done, unblocked = transition.landed(tx, row.feature, row.wp, proof, intent.actor, intent.facts(), evidence)
+    project.poke()
+    kept = after_landing(project, done)
+    return Merged(done, intent.candidate, tuple(unblocked), (f"{kept.path}: {kept.reason}",) if kept else ())
+
+
+def _evidence(project: Project, found: ReviewRow) -> list[Mapping[str, str]]:
+    """The evidence that the review's own entry named."""
+    refs: list[Mapping[str, str]] = []
+    for entry in project.ledger.entries(found.feature, wp=found.wp):
+        if entry.metadata.get("kind") == "review" and entry.metadata.get("candidate") == found.candidate:
+            refs = list(entry.evidence_refs)
+    return refs
+
+
+def _is_on(project: Project, commit: str, tip: str) -> bool:
+    asked = project.repository.git.run("merge-base", "--is-ancestor", commit, tip, ok=(0, 1, 128))
+    return asked.returncode == 0
+
+
+def _landing_lock(project: Project) -> Any:
+    return files.lock(project.state / "locks" / "landing.lock", timeout=_PATIENCE, what="landing")
+
+
+def _in_the_way(row: PackageRow, outcome: landing.InTheWay) -> NotAllowed:
+    where = Path(outcome.checkout).name if outcome.checkout else "the repository"
+    paths = f": {', '.join(outcome.paths[:10])}" if outcome.paths else ""
+    return NotAllowed(
+        f"{row.wp} cannot land in {where}, {outcome.why}{paths}",
+        "commit, move or stash them; the package stays for_review, and the same command lands it then",
+        code="in_the_way",
+        details={"paths": list(outcome.paths)},
+    )
+
+
+def _restless() -> Busy:
+    return Busy("the target keeps moving", "try again when it rests", code="target_moves")

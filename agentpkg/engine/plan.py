@@ -1,0 +1,106 @@
+"""The plan of one session, frozen by its dispatcher and read by its supervisor: ``launch.json`` in its folder.
+
+No secret value is in it; those come to the supervisor through its standard input, and live in memory only.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentpkg.files import read_bounded, write_atomic
+from agentpkg.git.discover import Repository
+from agentpkg.harnesses.base import Job
+
+FILE = "launch.json"
+_LIMIT = 64 << 20
+
+#: Crockford's base 32 in lower case, as ULIDs are written (github.com/ulid/spec)
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """Everything a supervisor needs to know.
+
+    Attributes:
+        job: what the agent is to do; its prompt lies in a file of its own.
+        launch: the process that does it, as :meth:`agentpkg.harnesses.base.Launch.as_json` gives it.
+        repository: places of the repository, as text.
+        private: the agent's private git dir.
+        old_head: the branch's tip at dispatch.
+        base: the target's tip at dispatch.
+        environment: configured variables without secrets; those with secrets come on standard input.
+        secret_names: the secrets that the agent gets; commits are searched for their values.
+        setup: shell commands to run in the worktree before the agent.
+        limits: as configured.
+        features_dirs: folders whose files no session may change.
+        carried: commits on the branch beyond the target that a failure of the environment left.
+    """
+
+    job: Mapping[str, Any]
+    launch: Mapping[str, Any]
+    repository: Mapping[str, Any]
+    agent_name: str
+    harness: str
+    private: str
+    branch: str
+    old_head: str
+    base: str
+    target: str
+    timeout_seconds: int
+    kill_grace_seconds: int
+    isolation: str = "basic"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secret_names: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    features_dirs: tuple[str, ...] = ()
+    carried: int = 0
+
+    @property
+    def session(self) -> str:
+        """The session's id."""
+        return str(self.job["session"])
+
+    @property
+    def worktree(self) -> Path:
+        """The package's worktree, where the agent works."""
+        return Path(self.job["worktree"])
+
+    def as_job(self, prompt: str) -> Job:
+        """The job, with its prompt."""
+        return Job(**self.job, prompt=prompt)
+
+    def as_repository(self) -> Repository:
+        """The repository as its dispatcher found it."""
+        return Repository(
+            work_tree=Path(self.repository["work_tree"]), common_dir=Path(self.repository["common_dir"]),
+            state=Path(self.repository["state"]), object_format=self.repository["object_format"],
+            shallow=self.repository["shallow"],
+        )  # fmt: skip
+
+    def write(self, folder: Path) -> None:
+        """Writes the plan into the session's folder."""
+        write_atomic(folder / FILE, json.dumps(asdict(self), indent=1, sort_keys=True, default=str))
+
+
+def read_plan(folder: Path) -> SessionPlan:
+    """The plan of the session in a folder. Raises :class:`FileNotFoundError` when there is none yet."""
+    values = json.loads(read_bounded(folder / FILE, _LIMIT))
+    for key in ("setup", "features_dirs", "secret_names"):
+        values[key] = tuple(values[key])
+    return SessionPlan(**values)
+
+
+def new_session_id(random: bytes, now: float | None = None) -> str:
+    """``sess_`` and a ULID in lower case.
+
+    Args:
+        random: ten random bytes.
+        now: seconds since the epoch; the machine's clock by default.
+    """
+    number = (int((time.time() if now is None else now) * 1000) << 80) | int.from_bytes(random[:10], "big")
+    return "sess_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,255 @@
+"""One repository as the engine sees it: its place, its settings, its ledger, its features, and who is asking."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentpkg.config import Loaded, Settings, effective, known_agents, load
+from agentpkg.core.errors import BadInput, NotAllowed
+from agentpkg.core.model import Feature, PackageRow, State
+from agentpkg.engine import actors, transition
+from agentpkg.features.folder import FeatureRef, find_features, load_feature, require_good, resolve
+from agentpkg.git.control import open_control
+from agentpkg.git.discover import Repository, discover
+from agentpkg.git.repo import Git
+from agentpkg.ledger.ledger import Ledger, Transaction
+from agentpkg.relay import client
+
+if TYPE_CHECKING:
+    from agentpkg.bus.listen import Wakeups
+
+
+@dataclass
+class Project:
+    """A repository in use by one command.
+
+    Attributes:
+        repository: where everything is.
+        loaded: effective settings and their origins.
+        environ: the command's environment.
+    """
+
+    repository: Repository
+    loaded: Loaded
+    environ: Mapping[str, str]
+
+    @property
+    def settings(self) -> Settings:
+        """The effective settings."""
+        return self.loaded.settings
+
+    @property
+    def state(self) -> Path:
+        """``<git common dir>/agentpkg``."""
+        return self.repository.state
+
+    @property
+    def work_tree(self) -> Path:
+        """The repository's main work tree."""
+        return self.repository.work_tree
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, made on first use; commands that only read use :attr:`ledger_if_any`."""
+        self.state.mkdir(mode=0o700, exist_ok=True)
+        return Ledger.open(self.state / "ledger.db")
+
+    @cached_property
+    def ledger_if_any(self) -> Ledger | None:
+        """The ledger, or None where no command has changed state yet; creates nothing."""
+        return Ledger.open_existing(self.state / "ledger.db")
+
+    @cached_property
+    def control(self) -> Git:
+        """The control dir, in which content is read and candidates are made."""
+        return open_control(self.repository)
+
+    @cached_property
+    def actor(self) -> str:
+        """Who is asking."""
+        ledger = self.ledger_if_any
+
+        def owner(session: str) -> str | None:
+            row = ledger.session(session) if ledger else None
+            return row.agent if row else None
+
+        return actors.current(self.environ, owner)
+
+    # ----------------------------------------------------------------- features
+
+    @cached_property
+    def refs(self) -> list[FeatureRef]:
+        """Every feature folder."""
+        return find_features(self.work_tree, self.settings.project.features_dir)
+
+    @cached_property
+    def agents(self) -> frozenset[str]:
+        """The names a work package's ``agent`` may have."""
+        return frozenset(known_agents(self.settings))
+
+    def feature_id(self, name: str) -> str:
+        """The id of the feature a person named. Raises :class:`BadInput` when it is unknown or ambiguous."""
+        ledger = self.ledger_if_any
+        registered = [row.id for row in ledger.features()] if ledger else []
+        return resolve(self.refs, name, registered)
+
+    def feature(self, name: str) -> Feature:
+        """The feature a person named, read from its files, problems and all."""
+        wanted = self.feature_id(name)
+        return self.read(wanted)
+
+    def read(self, feature_id: str) -> Feature:
+        """A feature by id; one whose folder has vanished is empty."""
+        for ref in self.refs:
+            if ref.id == feature_id:
+                return load_feature(ref, self.work_tree, self.agents, self.registered())
+        row = self.ledger_if_any.feature(feature_id) if self.ledger_if_any else None
+        return Feature(id=feature_id, title=row.title if row else feature_id, path="")
+
+    def registered(self) -> dict[str, set[str]]:
+        """The packages that the ledger knows, by feature."""
+        known: dict[str, set[str]] = {}
+        for row in self.ledger_if_any.packages() if self.ledger_if_any else ():
+            known.setdefault(row.feature, set()).add(row.wp)
+        return known
+
+    def good_feature(self, name: str) -> Feature:
+        """As :meth:`feature`. Raises :class:`BadInput` with all problems when its files have any."""
+        feature = self.feature(name)
+        require_good(feature)
+        return feature
+
+    def target(self, feature: Feature) -> str:
+        """The branch a feature merges into."""
+        return effective(self.loaded, feature).target_branch
+
+    def find_package(self, wp: str, feature: str | None) -> tuple[str, str]:
+        """The feature id and package id that a person named, with or without a feature.
+
+        Without one, packages that are doing, for_review or blocked are looked at first, then all.
+
+        Raises:
+            BadInput: no such package, or more than one.
+        """
+        if feature is not None:
+            found = self.feature(feature)
+            self._require_package(found, wp)
+            return found.id, wp
+        for candidates in (self._busy_packages(wp), self._all_packages(wp)):
+            if len(candidates) == 1:
+                return candidates[0], wp
+            if candidates:
+                raise BadInput(
+                    f"{wp} is in {', '.join(candidates)}", f"name the feature: {candidates[0]} {wp}",
+                    code="ambiguous_package", details={"features": candidates},
+                )  # fmt: skip
+        raise BadInput(f"no feature has a {wp}", "see `agentpkg features`", code="unknown_package")
+
+    def _require_package(self, feature: Feature, wp: str) -> None:
+        rows = {row.wp for row in self.ledger_if_any.packages(feature.id)} if self.ledger_if_any else set()
+        if wp in feature.packages or wp in rows:
+            return
+        require_good(feature)
+        known = sorted({*feature.packages, *rows})
+        raise BadInput(
+            f"{feature.id} has no {wp}", f"it has {', '.join(known) or 'no work packages'}",
+            code="unknown_package", details={"known": known},
+        )  # fmt: skip
+
+    def _busy_packages(self, wp: str) -> list[str]:
+        rows = self.ledger_if_any.packages() if self.ledger_if_any else []
+        busy = (State.DOING, State.FOR_REVIEW, State.BLOCKED)
+        return sorted(row.feature for row in rows if row.wp == wp and row.state in busy)
+
+    def _all_packages(self, wp: str) -> list[str]:
+        rows = self.ledger_if_any.packages() if self.ledger_if_any else []
+        found = {row.feature for row in rows if row.wp == wp}
+        return sorted(found | {ref.id for ref in self.refs if any(ref.path.glob(f"tasks/{wp}[-_.]*"))})
+
+    # ----------------------------------------------------------------- state
+
+    def register(self, tx: Transaction, feature: Feature) -> None:
+        """Registers a feature and, before it, the features it depends on."""
+        for other in sorted(
+            {d.partition("/")[0] for p in feature.packages.values() for d in p.dependencies if "/" in d}
+        ):
+            if other != feature.id and tx.feature(other) is None:
+                needed = self.read(other)
+                require_good(needed)
+                transition.register(tx, needed, self.target(needed))
+        transition.register(tx, feature, self.target(feature))
+
+    def ensure_registered(self, feature: Feature) -> None:
+        """Registers a feature whose files say more than the ledger, in a transaction of its own."""
+        require_good(feature)
+        with self.ledger.write() as tx:
+            self.register(tx, feature)
+
+    def row(self, feature: str, wp: str) -> PackageRow:
+        """A package's current row. Raises :class:`NotAllowed` when it is not registered."""
+        row = self.ledger.package(feature, wp)
+        if row is None:
+            raise NotAllowed(f"{feature} {wp} is not registered yet", "start it with `agentpkg implement`")
+        return row
+
+    def require_person(self, act: str) -> str:
+        """The actor, who must be a person. Raises :class:`NotAllowed` for an agent."""
+        actors.require_person(self.actor, act)
+        return self.actor
+
+    def poke(self) -> None:
+        """Wakes the relay, which publishes what was recorded; starts one if there is none."""
+        client.poke(self.state, self.settings.nats)
+
+    def wakeups(self, feature: str, wake: Callable[[], None]) -> "Wakeups":
+        """A thread that calls ``wake`` on any event of a feature; without a server it calls nobody."""
+        return client.wakeups(self.state, self.settings.nats, feature, wake, self.work_tree)
+
+    def target_tip(self, branch: str) -> str:
+        """The commit at the tip of a target branch. Raises :class:`BadInput` when there is no such branch."""
+        found = self.repository.git.run(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/heads/{branch}^{{commit}}", ok=(0, 1)
+        )
+        if found.returncode:
+            raise BadInput(
+                f"there is no branch {branch} to merge into",
+                "make it (a first commit is needed), or set project.target_branch",
+                code="no_target",
+            )
+        return found.text
+
+    def branch_tip(self, branch: str) -> str | None:
+        """The commit at the tip of a package's branch, None when there is no such branch."""
+        ref = f"refs/heads/{branch}^{{commit}}"
+        found = self.repository.git.run("rev-parse", "--verify", "--quiet", "--end-of-options", ref, ok=(0, 1))
+        return None if found.returncode else found.text
+
+    def branch_name(self, feature: str, wp: str) -> str:
+        """``feat/003-auth-system-WP02``."""
+        return f"{self.settings.project.branch_prefix}{feature}-{wp}"
+
+    def worktree(self, feature: str, wp: str) -> Path:
+        """The absolute path of a package's worktree."""
+        return self.work_tree / self.settings.project.worktrees_dir / f"{feature}-{wp}"
+
+
+def open_project(
+    start: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Project:
+    """The project around a folder.
+
+    Args:
+        start: any folder inside the repository or one of its worktrees.
+        environ: the environment to read settings from; this process's by default.
+        flags: settings from the command line, by dotted name.
+
+    Raises:
+        Lacking: no usable repository.
+        BadInput: a bad configuration, with all its problems.
+    """
+    repository = discover(start)
+    variables = os.environ if environ is None else environ
+    return Project(repository, load(repository.work_tree, variables, flags or {}), variables)

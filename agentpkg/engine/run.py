@@ -1,0 +1,330 @@
+"""``run``: dispatch every ready package, review and land what finishes, go on with what that unblocks.
+
+The loop takes bounded steps: look at the ledger, start what may start, hand what waits to the landing lane, record,
+sleep until something happens. What may happen next is always read from the ledger, so a run that is killed loses
+nothing, and a run that starts later goes on where the ledger stands. Sessions belong to their supervisors; reviews
+and landings go through one lane, because each is judged on the target that the one before it made.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from agentpkg import files
+from agentpkg.core import graph, schedule
+from agentpkg.core.errors import AgentpkgError, Busy, NotAllowed
+from agentpkg.core.model import (
+    EventRow,
+    FailureClass,
+    Feature,
+    PackageRow,
+    SessionRow,
+    State,
+    Verdict,
+)
+from agentpkg.engine import control, dispatch, frozen, merging, recovery, review
+from agentpkg.engine.project import Project
+from agentpkg.engine.transition import REVIEWER
+
+#: seconds between two looks at the ledger while nothing wakes the run
+LOOK = 0.5
+
+
+class Stop:
+    """How a person ends a run early; every call of :meth:`press` is one Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.presses = 0
+        self.wake = threading.Event()
+
+    def press(self) -> None:
+        """Counts one Ctrl-C: the first stops starting, the second stops the sessions."""
+        self.presses += 1
+        self.wake.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line said.
+
+    Attributes:
+        jobs: sessions at once.
+        agent: overrides every package's agent.
+        until: only this package and what it needs.
+    """
+
+    jobs: int
+    agent: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A package that cannot move, and why."""
+
+    wp: str
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a run ended: ``stuck`` is empty when all that was asked for is done."""
+
+    feature: str
+    stuck: tuple[Stuck, ...]
+    interrupted: bool = False
+
+
+@dataclass
+class _Watch:
+    """What this run remembers beside the ledger: only what it may forget when it is killed."""
+
+    #: why a package was last refused a step, cleared when its state changes
+    refused: dict[str, str] = field(default_factory=dict)
+    #: tries after failures that were nobody's fault, by package
+    again: dict[str, int] = field(default_factory=dict)
+    #: the package in the landing lane, by its job
+    lane: dict[str, "Future[None]"] = field(default_factory=dict)
+
+
+class Run:
+    """One run of one feature.
+
+    Args:
+        project: the repository.
+        feature: read without problems.
+        options: what the command line said.
+        tell: gets every event of the feature as it is recorded.
+        stop: how a person ends it early.
+    """
+
+    def __init__(
+        self, project: Project, feature: Feature, options: Options, tell: Callable[[EventRow], None], stop: Stop
+    ) -> None:
+        self.project = project
+        self.feature = feature
+        self.options = options
+        self.tell = tell
+        self.stop = stop
+        self._watch = _Watch()
+        self._seen = 0
+        self._lane = ThreadPoolExecutor(1, "landing")
+        self._paths: dict[str, graph.Length] = {}
+
+    # ----------------------------------------------------------------- the loop
+
+    def to_the_end(self) -> Finished:
+        """Runs until the feature is done, nothing can move, or a person stops it.
+
+        Raises:
+            Busy: another run works on this feature.
+            BadInput: an agent or a secret that the packages need is missing.
+        """
+        lock = self.project.state / "locks" / f"run-{self.feature.id}.lock"
+        with files.lock(lock, timeout=0, what=f"a run of {self.feature.id}"), self._lane:
+            self._seen = self.project.ledger.last_rowid()
+            self.project.ensure_registered(self.feature)
+            self._preflight()
+            with self._woken():
+                while self._tick():
+                    self.stop.wake.wait(LOOK)
+                    self.stop.wake.clear()
+            self._tell_new()
+            return Finished(self.feature.id, tuple(self._stuck()), self.stop.presses > 0)
+
+    def _tick(self) -> bool:
+        """One bounded step. False when there is nothing left to wait for."""
+        recovery.reconcile(self.project)
+        self._tell_new()
+        self._collect_lane()
+        rows = self._rows()
+        running = [row for row in rows if row.state is State.DOING]
+        if self.stop.presses >= 2:
+            self._stop_sessions(running)
+        started = 0 if self.stop.presses else self._start(rows, len(running))
+        queued = 0 if self.stop.presses >= 2 else self._queue(rows)
+        return bool(running or started or queued or self._watch.lane)
+
+    def _rows(self) -> list[PackageRow]:
+        wanted = self._wanted()
+        return [row for row in self.project.ledger.packages(self.feature.id) if row.wp in wanted]
+
+    def _wanted(self) -> set[str]:
+        """The packages this run is about: all, or one and what it needs."""
+        packages = self.feature.packages
+        if self.options.until is None:
+            return set(packages)
+        wanted, left = set(), [self.options.until]
+        while left:
+            wp = left.pop()
+            if wp in packages and wp not in wanted:
+                wanted.add(wp)
+                left += packages[wp].dependencies
+        return wanted
+
+    # ----------------------------------------------------------------- starting
+
+    def _preflight(self) -> None:
+        """Finds what would stop a package from starting before the first one does."""
+        for row in self._rows():
+            if row.state not in (State.DONE, State.CANCELLED):
+                dispatch.preflight(self.project, self.feature, row.wp, self.options.agent)
+
+    def _start(self, rows: Sequence[PackageRow], running: int) -> int:
+        candidates = [self._candidate(row) for row in rows if self._may_start(row)]
+        chosen = schedule.choose(candidates, running, self.options.jobs)
+        return sum(self._dispatch(wp) for wp in chosen)
+
+    def _may_start(self, row: PackageRow) -> bool:
+        if row.wp in self._watch.lane or row.wp in self._watch.refused:
+            return False
+        if row.state is State.PLANNED:
+            return not self._open(row)
+        if row.state is State.FOR_REVIEW:
+            return row.verdict is Verdict.CHANGES_REQUESTED and not self._tip_moved(row)
+        return row.state is State.BLOCKED and self._may_retry(row)
+
+    def _may_retry(self, row: PackageRow) -> bool:
+        if row.reason_class in (FailureClass.AGENT, FailureClass.TIMEOUT):
+            return row.failures <= dispatch.retries(self.project, self.feature, row.wp)
+        if row.reason_class in (FailureClass.ENVIRONMENT, FailureClass.CANCELLED):
+            limit = dispatch.retries(self.project, self.feature, row.wp)
+            return self._watch.again.get(row.wp, 0) < max(1, limit) and self.stop.presses == 0
+        return False
+
+    def _candidate(self, row: PackageRow) -> schedule.Candidate:
+        if not self._paths:
+            needs = {wp: p.dependencies for wp, p in self.feature.packages.items()}
+            known = {wp: p.estimate_seconds for wp, p in self.feature.packages.items() if p.estimate_seconds}
+            self._paths = graph.remaining_paths(needs, known, ())
+        remaining = self._paths.get(row.wp, graph.Length(0, 0))
+        return schedule.Candidate(row.wp, self.feature.packages[row.wp].priority, remaining)
+
+    def _dispatch(self, wp: str) -> bool:
+        row = self.project.row(self.feature.id, wp)
+        if row.state is State.BLOCKED and row.reason_class in (FailureClass.ENVIRONMENT, FailureClass.CANCELLED):
+            self._watch.again[wp] = self._watch.again.get(wp, 0) + 1
+        try:
+            dispatch.start(self.project, self.feature, wp, dispatch.Wish(agent=self.options.agent))
+        except Busy:
+            return False
+        except AgentpkgError as error:
+            self._watch.refused[wp] = error.message
+            return False
+        return True
+
+    def _open(self, row: PackageRow) -> list[str]:
+        with self.project.ledger.snapshot() as look:
+            return [
+                name
+                for name in row.dependencies
+                if (found := look.package(name.rpartition("/")[0] or row.feature, name.rpartition("/")[2])) is None
+                or found.state is not State.DONE
+            ]
+
+    # ----------------------------------------------------------------- the landing lane
+
+    def _queue(self, rows: Sequence[PackageRow]) -> int:
+        waiting = [row for row in rows if self._may_land(row)]
+        waiting.sort(key=lambda row: schedule.order(self._candidate(row)))
+        for row in waiting:
+            job = self._lane.submit(self._land, row)
+            job.add_done_callback(lambda _: self.stop.wake.set())
+            self._watch.lane[row.wp] = job
+        return len(waiting)
+
+    def _may_land(self, row: PackageRow) -> bool:
+        if row.state is not State.FOR_REVIEW or row.wp in self._watch.lane or row.wp in self._watch.refused:
+            return False
+        if row.verdict is Verdict.CHANGES_REQUESTED and not self._tip_moved(row):
+            return False
+        return not (row.verdict is Verdict.APPROVED and self._needs_person(row) and not self._tip_moved(row))
+
+    def _tip_moved(self, row: PackageRow) -> bool:
+        return self.project.branch_tip(row.branch or "") != row.head
+
+    def _needs_person(self, row: PackageRow) -> str | None:
+        if self.feature.packages[row.wp].approval == "required":
+            return "a person must approve it"
+        return None if self.project.settings.merge.auto else "merge.auto is off"
+
+    def _land(self, row: PackageRow) -> None:
+        """In the lane's thread: reviews, and lands what was approved."""
+        if frozen.config_changed(self.project, row):
+            raise NotAllowed(
+                "the configuration changed while its session ran",
+                f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
+                code="config_changed",
+            )
+        if self._needs_person(row):
+            review.review(self.project, row.feature, row.wp)
+        else:
+            merging.land(self.project, row.feature, row.wp, REVIEWER)
+
+    def _collect_lane(self) -> None:
+        for wp, job in list(self._watch.lane.items()):
+            if not job.done():
+                continue
+            del self._watch.lane[wp]
+            error = job.exception()
+            if isinstance(error, Busy):
+                continue
+            if isinstance(error, AgentpkgError):
+                self._watch.refused[wp] = error.message
+            elif error is not None:
+                raise error
+            else:
+                # the target has moved: what was in the way of others may no longer be
+                self._watch.refused = {k: v for k, v in self._watch.refused.items() if k != wp}
+
+    # ----------------------------------------------------------------- ending
+
+    def _stop_sessions(self, running: Sequence[PackageRow]) -> None:
+        for row in running:
+            if row.session:
+                control.interrupt(self.project, row.session, self.project.actor)
+
+    def _stuck(self) -> Iterator[Stuck]:
+        over = (State.DONE, State.CANCELLED)
+        for row in self._rows():
+            if row.state not in over:
+                yield Stuck(row.wp, row.state, self._why(row))
+
+    def _why(self, row: PackageRow) -> str:
+        """Why a package cannot move, in words a person can act on."""
+        if row.wp in self._watch.refused:
+            return self._watch.refused[row.wp]
+        if row.state is State.PLANNED:
+            still = self._open(row)
+            return f"waits for {', '.join(still)}" if still else "not started: the run was stopped"
+        if row.state is State.FOR_REVIEW and row.verdict is Verdict.APPROVED:
+            why = self._needs_person(row) or "the run was stopped"
+            return f"approved; {why}: `agentpkg move {row.feature} {row.wp} --to done`"
+        return row.reason or f"it is {row.state}"
+
+    # ----------------------------------------------------------------- events
+
+    def _tell_new(self) -> None:
+        for event in self.project.ledger.events(self._seen):
+            self._seen = event.rowid
+            if self._mine(event):
+                self.tell(event)
+
+    def _mine(self, event: EventRow) -> bool:
+        parts = event.subject.split(".")
+        if parts[0] == "feature":
+            return parts[1] == self.feature.id
+        session: SessionRow | None = self.project.ledger.session(parts[2])
+        return session is not None and session.feature == self.feature.id
+
+    @contextmanager
+    def _woken(self) -> Iterator[None]:
+        """Events of the feature wake the loop while the block runs; without a server it looks twice a second."""
+        wakeups = self.project.wakeups(self.feature.id, self.stop.wake.set)
+        try:
+            yield
+        finally:
+            wakeups.stop()

@@ -1,0 +1,259 @@
+"""The process that owns one session: ``python -m agentpkg.engine.supervisor SESSION_FOLDER``.
+
+Detached from whoever started it. It makes the lease its own, runs ``worktree.setup`` and the agent, keeps the log,
+reports commits as they appear, and concludes. A watcher stands above it and ends what it ran if it dies. Secret
+values come as JSON on standard input.
+"""
+
+import json
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from agentpkg.core.model import SessionEvent
+from agentpkg.engine import control as requests
+from agentpkg.engine.plan import SessionPlan, read_plan
+from agentpkg.files import read_bounded
+from agentpkg.ledger.ledger import Ledger
+from agentpkg.proc import identity
+from agentpkg.proc import run as run_process
+from agentpkg.secrets.redact import Redactor
+from agentpkg.sessions import environment, runner, watcher
+from agentpkg.sessions.judge import Facts
+from agentpkg.sessions.log import NAME, SessionLog
+
+#: bytes of a prompt
+_LIMIT = 64 << 20
+
+#: seconds that all of worktree.setup may take
+_SETUP_SECONDS = 1800.0
+
+
+@dataclass
+class Supervisor:
+    """One session from lease to conclusion.
+
+    Attributes:
+        hidden: ``environment`` (variables with secrets), ``secrets`` (values by name), ``copied`` (values to redact).
+    """
+
+    folder: Path
+    plan: SessionPlan
+    hidden: Mapping[str, Any]
+    stopping: bool = False
+
+    @cached_property
+    def repository(self) -> Any:
+        """Where everything is."""
+        return self.plan.as_repository()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return Ledger.open(self.repository.state / "ledger.db")
+
+    @cached_property
+    def control(self) -> Any:
+        """The control dir."""
+        from agentpkg.git.control import open_control
+
+        return open_control(self.repository)
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """Takes the session's secrets out of everything that is written."""
+        return Redactor(self.hidden.get("secrets", {}), self.hidden.get("copied", ()))
+
+    @cached_property
+    def log(self) -> SessionLog:
+        """The session's log."""
+        limit = self.plan.limits.get("output")
+        path = self.folder / NAME
+        return SessionLog(path, self.redactor, limit) if limit else SessionLog(path, self.redactor)
+
+    @property
+    def mark(self) -> str:
+        """What every process of the session carries."""
+        return runner.session_mark(self.plan.session)
+
+    # ----------------------------------------------------------------- the way of a session
+
+    def supervise(self) -> None:
+        """Runs the session to its end."""
+        if not self._claim():
+            return
+        signal.signal(signal.SIGTERM, self._asked_to_stop)
+        signal.signal(signal.SIGINT, self._asked_to_stop)
+        self._note("started", f"session {self.plan.session} of {self.plan.agent_name} on {self.plan.job['wp']}")
+        facts = self._run()
+        self._conclude(facts)
+
+    def _claim(self) -> bool:
+        """Makes the lease this process's own; False when somebody has ended it meanwhile."""
+        me = identity(os.getpid())
+        assert me is not None
+        with self.ledger.write() as tx:
+            row = tx.session(self.plan.session)
+            if row is None or row.ended_at is not None:
+                return False
+            tx.put_session(replace(row, pid=me.pid, pid_started=me.started, boot_id=me.boot_id))
+        return True
+
+    def _run(self) -> Facts:
+        from agentpkg.core.errors import AgentpkgError
+
+        try:
+            trouble = self._set_up()
+            return Facts(trouble=trouble) if trouble else self._run_agent()
+        except AgentpkgError as error:
+            return Facts(trouble=error.message, exit_code=None)
+
+    def _run_agent(self) -> Facts:
+        from agentpkg.harnesses import harness_named
+        from agentpkg.harnesses.base import Launch
+
+        launch = Launch.from_json(self.plan.launch)
+        job = self.plan.as_job(read_bounded(Path(self.plan.job["prompt_path"]), _LIMIT).decode())
+        wrapped = self._wrapped(launch.argv, launch.env)
+        hooks = runner.Hooks(self._started, self._recorded, self._look_for_commits, self._stop_wanted)
+        ended = runner.run(
+            replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
+            cwd=self.plan.worktree, env=wrapped.env, mark=self.mark, log=self.log, redactor=self.redactor,
+            timeout=self.plan.timeout_seconds, grace=self.plan.kill_grace_seconds,
+            silence=self.plan.limits.get("silence"), hooks=hooks, adopted=True,
+        )  # fmt: skip
+        if ended.survivors:
+            self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
+        return Facts(stop=ended.stop, end=ended.end, exit_code=ended.exit_code, killed=ended.killed)
+
+    def _wrapped(self, argv: tuple[str, ...], more: Mapping[str, str]) -> Any:
+        from agentpkg.isolation import ISOLATIONS, Place
+
+        configured = {**self.plan.environment, **self.hidden.get("environment", {})}
+        job = self.plan.as_job("")
+        env = {**environment.build(os.environ, configured, self.plan.agent_name, job), **more}
+        place = Place(
+            worktree=str(self.plan.worktree), private=self.plan.private, repository=str(self.repository.work_tree),
+            common_dir=str(self.repository.common_dir), session=str(self.folder),
+            reads=tuple(self.plan.launch.get("reads", ())),
+        )  # fmt: skip
+        return ISOLATIONS[self.plan.isolation].wrap(argv, env, place)
+
+    def _set_up(self) -> str | None:
+        """Runs ``worktree.setup``; gives what went wrong."""
+        for command in self.plan.setup:
+            self._note("tool", f"worktree.setup: {command}")
+            wrapped = self._wrapped(("/bin/sh", "-c", command), {})
+            done = run_process(
+                wrapped.argv, env=wrapped.env, cwd=self.plan.worktree, timeout=_SETUP_SECONDS, merge=True,
+                cancelled=lambda: self._stop_wanted() is not None,
+            )  # fmt: skip
+            output = done.stdout.decode("utf-8", "replace")
+            self._note("output", output[-4000:])
+            if done.exit_code != 0:
+                last = output.strip().splitlines()[-1:] or ["it said nothing"]
+                return f"worktree.setup ({shlex.quote(command)}) ended with {done.exit_code}: {last[0][:300]}"
+        return None
+
+    def _conclude(self, facts: Facts) -> None:
+        from agentpkg.engine.conclude import conclude
+        from agentpkg.relay import client
+
+        found = conclude(self, self.plan, self.folder, facts, self.redactor.find)
+        row = self.ledger.session(self.plan.session)
+        for line in found.reports:
+            self._note("notice", f"in the repository meanwhile: {line}")
+        if row is not None and row.outcome is not None:
+            self._note("ended", f"{row.outcome}: {row.reason}" if row.reason else str(row.outcome))
+        self.log.close()
+        client.poke(self.repository.state)
+
+    # ----------------------------------------------------------------- while the agent runs
+
+    def _started(self, pid: int) -> None:
+        from agentpkg.engine import transition
+        from agentpkg.relay import client
+
+        with self.ledger.write() as tx:
+            row = tx.session(self.plan.session)
+            if row is not None:
+                transition.agent_started(tx, replace(row, agent_pid=pid))
+        client.poke(self.repository.state)
+
+    def _recorded(self, record: Mapping[str, Any]) -> None:
+        from agentpkg.relay import client
+
+        if record["kind"] in ("text", "tool", "output", "permission"):
+            payload = {"kind": record["kind"], "text": record["text"][:2000], "time": record["time"]}
+            client.progress(self.repository.state, f"agent.job.{self.plan.session}.progress", payload)
+
+    def _stop_wanted(self) -> str | None:
+        asked = requests.asked(self.folder)
+        if asked is not None:
+            return "cancelled" if asked.final else "interrupted"
+        return "interrupted" if self.stopping else None
+
+    def _asked_to_stop(self, number: int, frame: object) -> None:
+        self.stopping = True
+
+    def _look_for_commits(self) -> None:
+        """The heartbeat: reads the private branch, and tells of new commits. It changes nothing."""
+        from agentpkg.engine import transition
+        from agentpkg.git.diff import commits
+        from agentpkg.git.private import private_tip
+        from agentpkg.git.repo import GitFailed
+        from agentpkg.relay import client
+
+        private = Path(self.plan.private)
+        tip = private_tip(private, self.plan.branch)
+        if tip is None or tip == self._seen:
+            return
+        try:
+            git = self.control.but(alternates=(private / "objects",))
+            fresh = commits(git, tip, self._seen, self.plan.base)
+        except GitFailed:
+            # half written, or nonsense; admission will say which
+            return
+        self._seen = tip
+        with self.ledger.write() as tx:
+            for commit in reversed(fresh[:100]):
+                subject = self.redactor.redact(commit.subject)
+                transition.commit_seen(tx, self.plan.session, commit.sha, subject)
+                self._note("commit", subject, {"sha": commit.sha})
+        client.poke(self.repository.state)
+
+    @cached_property
+    def _seen(self) -> str:
+        return self.plan.old_head
+
+    def _note(self, kind: str, text: str, data: Mapping[str, Any] | None = None) -> None:
+        self.log.append(SessionEvent(kind, text, data or {}))
+
+
+def main(folder: Path) -> int:
+    """Runs the supervisor of the session in ``folder``; its exit code means nothing to anybody."""
+    hidden = json.loads(sys.stdin.buffer.read() or b"{}")
+    plan = read_plan(folder)
+    watcher.start(runner.session_mark(plan.session))
+    supervisor = Supervisor(folder, plan, hidden)
+    try:
+        supervisor.supervise()
+    except Exception as error:
+        # the outermost loop of this process: whatever it was, the package must not stay `doing`
+        traceback.print_exc()
+        from agentpkg.engine.conclude import failed, said_of
+
+        failed(supervisor, plan.session, said_of(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

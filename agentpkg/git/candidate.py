@@ -1,0 +1,186 @@
+"""The candidate: the commit that would be the target's tip if a work package landed now.
+
+Made with plumbing in the control dir, so no checkout of anybody's is touched, no merge driver runs, and nothing
+enters the repository. What is reviewed is this commit, and only this commit may land.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from agentpkg.git.diff import Commit, commits, read_commits
+from agentpkg.git.discover import check_git_version
+from agentpkg.git.identity import Identity
+from agentpkg.git.repo import Git
+
+Strategy = Literal["merge", "squash", "rebase"]
+
+#: the trailers of a landed commit; nobody else's message may end with them
+TRAILERS = ("Feature", "Work-Package", "Agent", "Session", "Review-Cycle", "Audit-Hash")
+
+_RESERVED = re.compile(rf"(?:{'|'.join(TRAILERS)})\s*:", re.IGNORECASE)
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A commit that may land.
+
+    Attributes:
+        commit: its id; the objects are in the control dir only.
+        base: the target's tip it was made on.
+        head: the admitted branch tip it lands.
+        changes_nothing: its tree is the target's own: everything is there already.
+    """
+
+    commit: str
+    tree: str
+    base: str
+    head: str
+    changes_nothing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The package and the target do not merge. ``paths`` is sorted; ``details`` is what git says, for people."""
+
+    paths: tuple[str, ...]
+    details: str
+    #: the commit that could not be applied, with strategy rebase
+    commit: str | None = None
+
+
+def message(*, feature: str, wp: str, title: str, agent: str, session: str, cycle: int, audit_hash: str) -> str:
+    """The message of a landed commit: subject and trailers."""
+    values = (feature, wp, agent, session, str(cycle), audit_hash)
+    trailers = "\n".join(f"{key}: {_one_line(value)}" for key, value in zip(TRAILERS, values, strict=True))
+    return f"Merge {_one_line(feature)} {_one_line(wp)}: {_one_line(title)}\n\n{trailers}\n"
+
+
+def make(
+    control: Git, target_tip: str, head: str, strategy: Strategy, message: str, identity: Identity,
+    now: datetime | None = None,
+) -> Candidate | Conflict:  # fmt: skip
+    """Makes the candidate for ``head`` on ``target_tip``. The same arguments give the same commit.
+
+    Args:
+        control: git on the control dir.
+        target_tip: commit id of the target's tip.
+        head: commit id of the admitted branch tip.
+        strategy: ``merge`` makes a merge commit, ``squash`` one commit, ``rebase`` one commit for each of the branch's.
+        message: as :func:`message` gives it; with ``rebase`` its trailers go to the last commit.
+        identity: author (but of rebased commits) and committer.
+        now: the commit's time, with a time zone; None: now.
+
+    Raises:
+        GitFailed: one of the commits is missing, or they have no common history.
+    """
+    now = now or datetime.now().astimezone()
+    maker = _Maker(control, identity, f"{int(now.timestamp())} {now:%z}")
+    if strategy == "rebase":
+        return maker.rebase(target_tip, head, message)
+    tree = _merge_tree(control, target_tip, head)
+    if isinstance(tree, Conflict):
+        return tree
+    parents = (target_tip, head) if strategy == "merge" else (target_tip,)
+    commit = maker.commit(tree, parents, message)
+    return Candidate(commit, tree, target_tip, head, tree == _tree_of(control, target_tip))
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    git: Git
+    identity: Identity
+    date: str
+
+    def commit(self, tree: str, parents: tuple[str, ...], text: str, author: Mapping[str, str] | None = None) -> str:
+        dates = {"GIT_AUTHOR_DATE": self.date, "GIT_COMMITTER_DATE": self.date}
+        environment = {**self.git.environment, **self.identity.variables(), **dates, **(author or {})}
+        of = [word for parent in parents for word in ("-p", parent)]
+        raw = text.replace("\0", "").encode("utf-8", "backslashreplace")
+        return self.git.but(environment=environment).run("commit-tree", tree, *of, "-F", "-", stdin=raw).text
+
+    def rebase(self, target_tip: str, head: str, text: str) -> Candidate | Conflict:
+        """Applies each of the branch's own commits, merges left out, as ``git rebase`` does."""
+        target_tree = _tree_of(self.git, target_tip)
+        onto, tree = target_tip, target_tree
+        last: tuple[Commit, str] | None = None
+        for pick in (c for c in commits(self.git, head, target_tip) if len(c.parents) == 1):
+            applied = self._apply(pick, onto, tree)
+            if isinstance(applied, Conflict):
+                return replace(applied, commit=pick.sha)
+            if applied == tree:
+                continue
+            last = (pick, onto)
+            tree = applied
+            onto = pick.sha if pick.parents == (onto,) else self._pick(pick, onto, tree, _text(pick))
+        if last is None:
+            return Candidate(self.commit(tree, (target_tip,), text), tree, target_tip, head, True)
+        pick, below = last
+        tip = self._pick(pick, below, tree, _with_trailers(_text(pick), text))
+        return Candidate(tip, tree, target_tip, head, tree == target_tree)
+
+    def _apply(self, pick: Commit, onto: str, tree: str) -> str | Conflict:
+        """The tree of ``onto`` with the change of ``pick``; a merge whose base is the parent of ``pick``."""
+        [parent] = pick.parents
+        if parent == onto:
+            return pick.tree
+        if check_git_version() >= (2, 40):
+            return _merge_tree(self.git, onto, pick.sha, f"--merge-base={parent}")
+        # git before 2.40 cannot be told the base: a commit with the tree of `onto`, whose only parent is that base
+        synthetic = self.commit(tree, (parent,), "synthetic\n")
+        return _merge_tree(self.git, synthetic, pick.sha)
+
+    def _pick(self, pick: Commit, onto: str, tree: str, text: str) -> str:
+        name, _, mail = pick.author.rpartition(" <")
+        author = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": mail.rstrip(">"), "GIT_AUTHOR_DATE": pick.author_date}
+        return self.commit(tree, (onto,), text, {key: value for key, value in author.items() if value.strip()})
+
+
+def _merge_tree(git: Git, ours: str, theirs: str, *options: str) -> str | Conflict:
+    args = ("merge-tree", "--write-tree", "-z", "--name-only", *options, "--end-of-options", ours, theirs)
+    result = git.run(*args, ok=(0, 1))
+    tree, _, rest = result.stdout.partition(b"\0")
+    if result.returncode == 0:
+        return tree.decode()
+    names, _, said = rest.partition(b"\0\0")
+    paths = {name.decode("utf-8", "surrogateescape") for name in names.split(b"\0") if name}
+    return Conflict(tuple(sorted(paths)), _explanation(said))
+
+
+def _explanation(said: bytes) -> str:
+    """The sentences of merge-tree's last section: a count, so many paths, a kind, a sentence, again and again."""
+    fields = said.split(b"\0")
+    at, out = 0, []
+    while at < len(fields) and fields[at].strip().isdigit():
+        at += int(fields[at]) + 2
+        if at < len(fields):
+            out.append(fields[at].decode("utf-8", "surrogateescape").strip())
+        at += 1
+    return "\n".join(line for line in out if line.startswith("CONFLICT")) or "\n".join(out)
+
+
+def _tree_of(git: Git, commit: str) -> str:
+    return read_commits(git, [commit])[0].tree
+
+
+def _text(commit: Commit) -> str:
+    """The message as text, whatever encoding its header names."""
+    raw = commit.message.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode(commit.encoding)
+    except (LookupError, UnicodeDecodeError):
+        return raw.decode("utf-8", "backslashreplace")
+
+
+def _with_trailers(text: str, landed: str) -> str:
+    """An agent's message with the landed commit's trailers at its end, and none that looks like them before."""
+    lines = [line for line in text.rstrip().split("\n") if not _RESERVED.match(line)]
+    body = "\n".join(lines).strip() or landed.partition("\n")[0]
+    return f"{body}\n\n{landed.strip().rpartition(chr(10) * 2)[2]}\n"
+
+
+def _one_line(text: str) -> str:
+    return _CONTROLS.sub(" ", text).strip()

@@ -1,0 +1,263 @@
+"""The agent's private git dir, S: a common dir of its own that reads the repository's objects through alternates.
+
+While a session runs, the worktree's ``.git`` file names S, so that every git command of the agent writes there and
+the repository's own refs, configuration, hooks and objects stay as they are. S belongs to the agent: nothing here
+ever runs git *in* it, and what is read from it is read as bounded data, without following links. What it made comes
+back through admission alone.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from agentpkg.core.errors import Lacking
+from agentpkg.files import write_atomic
+from agentpkg.git.control import alternates_line, config_text, mirror, read_settings
+from agentpkg.git.discover import BACK_POINTER, Repository, admin_dir_of, read_gitfile, read_small
+from agentpkg.git.identity import Identity
+from agentpkg.git.index import load_index
+from agentpkg.git.marks import Mark, read_mark
+from agentpkg.git.repo import Git
+from agentpkg.git.walk import blocking_files
+
+_ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+#: the most bytes of ``packed-refs`` that are looked at
+_PACKED_LIMIT = 64 << 20
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+#: folders of a private dir, beside the worktree's own
+_FOLDERS = ("refs/heads", "refs/tags", "hooks", "logs", "info", "objects/info", "objects/pack")
+
+#: the agent commits unsigned, even where the user signs, and no housekeeping outlives it
+_AGENT_CONFIG = """[core]
+\tlogallrefupdates = true
+[gc]
+\tautoDetach = false
+[maintenance]
+\tautoDetach = false
+[commit]
+\tgpgSign = false
+[tag]
+\tgpgSign = false
+"""
+
+#: what the file holds where the real HEAD lies in a reftable
+_REFTABLE_HEAD = b"ref: refs/heads/.invalid\n"
+
+_GLOB = re.compile(r"([\\*?\[ ])")
+_BACKSLASH = r"\\\1"
+
+
+def make_private(
+    repo: Repository, session_dir: Path, worktree: Path, branch: str, head: str, identity: Identity
+) -> Path:
+    """Makes ``<session_dir>/git``, the private common dir of one session, and the session's back-pointer.
+
+    The layout is that of a git common dir with one linked worktree (gitrepository-layout(5)); its configuration is
+    new: nothing of the user's but how files are written.
+
+    Args:
+        worktree: the package's worktree, as :func:`agentpkg.git.worktrees.create` made it.
+        branch: its branch, without ``refs/heads/``.
+        head: the branch's tip.
+        identity: whom the agent's commits name.
+
+    Raises:
+        Lacking: the repository knows no such worktree.
+        FileExistsError: the session has a private dir already.
+    """
+    admin = _admin(repo, worktree)
+    private, draft = session_dir / "git", session_dir / f"git.{secrets.token_hex(8)}"
+    if private.exists():
+        raise FileExistsError(private)
+    write_atomic(session_dir / BACK_POINTER, os.fsencode(repo.common_dir) + b"\n")
+    draft.mkdir(mode=0o700)
+    for folder in (*_FOLDERS, f"worktrees/{admin.name}"):
+        (draft / folder).mkdir(mode=0o700, parents=True)
+    _write_common(repo, draft, private, branch, head, identity)
+    _write_worktree(draft / "worktrees" / admin.name, admin, worktree, branch)
+    provided = (read_mark(admin) or Mark(branch)).provided
+    _exclude(draft / "info" / "exclude", provided)
+    os.rename(draft, private)
+    return private
+
+
+def enter(repo: Repository, worktree: Path, private: Path) -> None:
+    """Lets the worktree's ``.git`` name the private dir: from now on every git in it works there."""
+    named = private / "worktrees" / _admin(repo, worktree).name
+    _write_gitfile(worktree, named)
+
+
+def leave(repo: Repository, control: Git, worktree: Path, aside: Path) -> None:
+    """Gives the worktree back to the repository, whatever its ``.git`` has become. May be repeated.
+
+    ``.git`` names the admin dir again, HEAD is the package's branch, and the index is that of the branch's tip, so
+    that what the agent left uncommitted shows as changes. No file of the worktree is touched.
+
+    Args:
+        aside: where a *folder* found in place of ``.git`` is moved, since it may hold the agent's work.
+
+    Raises:
+        Lacking: the worktree or its admin dir is gone.
+    """
+    admin = _admin(repo, worktree)
+    mark = read_mark(admin)
+    if mark is None or not stat.S_ISDIR(os.lstat(worktree).st_mode):
+        raise _lost(worktree)
+    _write_gitfile(worktree, admin, aside)
+    if read_small(admin / "HEAD") != _REFTABLE_HEAD:
+        _write_if_other(admin / "HEAD", os.fsencode(f"ref: refs/heads/{mark.branch}\n"))
+    tip = repo.git.text("rev-parse", "--verify", "--end-of-options", f"refs/heads/{mark.branch}^{{commit}}")
+    rebuild_index(control, admin, worktree, tip)
+
+
+def rebuild_index(control: Git, admin: Path, worktree: Path, tip: str) -> None:
+    """Makes an admin dir's index that of ``tip``, keeping what it knows of unchanged files; touches no file."""
+    draft = admin / f"index.{secrets.token_hex(8)}"
+    try:
+        if blocking_files(worktree):
+            control.but(index=draft).run("read-tree", tip)
+        else:
+            load_index(control, draft, admin / "index", worktree, tip)
+        os.replace(draft, admin / "index")
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def is_entered(repo: Repository, worktree: Path) -> bool:
+    """Whether the worktree's ``.git`` names anything but its admin dir: a session has it, or had it and fell."""
+    named = read_gitfile(worktree / ".git")
+    admin = admin_dir_of(repo.common_dir, worktree)
+    return named is None or admin is None or os.path.realpath(named) != os.path.realpath(admin)
+
+
+def private_tip(private: Path, branch: str) -> str | None:
+    """The commit id a branch has in a private git dir, read as data; None if there is none to be read.
+
+    A loose ref stands before a packed one, as in git. A symbolic, malformed, linked or oversized ref counts as none:
+    what an agent does to its own refs is its own loss.
+
+    Args:
+        private: S, or a quarantine made of it.
+        branch: the name without ``refs/heads/``.
+    """
+    loose = _read_below(private, ("refs", "heads", *branch.split("/")), 256)
+    if loose is not None:
+        found = _ID.fullmatch(loose.rstrip(b"\n"))
+        return found[0].decode() if found else None
+    packed = _read_below(private, ("packed-refs",), _PACKED_LIMIT) or b""
+    name = re.escape(os.fsencode(f"refs/heads/{branch}"))
+    line = re.search(rb"^(" + _ID.pattern + rb") " + name + rb"$", packed, re.MULTILINE)
+    return line[1].decode() if line else None
+
+
+def _read_below(root: Path, parts: Sequence[str], limit: int) -> bytes | None:
+    """A regular file below ``root``, none of whose folders is a link; None if it is not that, or over ``limit``."""
+    if any(part in ("", ".", "..") for part in parts):
+        return None
+    folder = -1
+    try:
+        folder = os.open(root, _FOLDER)
+        for part in parts[:-1]:
+            folder = _swap(folder, os.open(part, _FOLDER, dir_fd=folder))
+        folder = _swap(folder, os.open(parts[-1], _FILE, dir_fd=folder))
+        if not stat.S_ISREG(os.fstat(folder).st_mode):
+            return None
+        return _read_up_to(folder, limit)
+    except OSError:
+        return None
+    finally:
+        if folder >= 0:
+            os.close(folder)
+
+
+def _swap(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _read_up_to(handle: int, limit: int) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while chunk := os.read(handle, 1 << 20):
+        size += len(chunk)
+        if size > limit:
+            return None
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _admin(repo: Repository, worktree: Path) -> Path:
+    admin = admin_dir_of(repo.common_dir, worktree)
+    if admin is None or not worktree.is_dir():
+        raise _lost(worktree)
+    return admin
+
+
+def _lost(worktree: Path) -> Lacking:
+    return Lacking(
+        f"{worktree} is no worktree of this repository any more",
+        "start the package again with --fresh; `git worktree list` shows what is there", code="lost_worktree",
+    )  # fmt: skip
+
+
+def _write_common(repo: Repository, draft: Path, private: Path, branch: str, head: str, identity: Identity) -> None:
+    head_now = read_small(repo.common_dir / "HEAD") or b""
+    named = head_now if head_now.startswith(b"ref: refs/heads/") else b"ref: refs/heads/main\n"
+    config = config_text(repo, read_settings(repo), bare=False) + _AGENT_CONFIG
+    config += f"[user]\n\tname = {_quoted(identity.name)}\n\temail = {_quoted(identity.email)}\n"
+    (draft / "HEAD").write_bytes(named)
+    (draft / "config").write_bytes(os.fsencode(config))
+    (draft / "packed-refs").write_bytes(_packed_refs(repo, branch, head))
+    (draft / "objects/info/alternates").write_bytes(alternates_line(repo.objects, private))
+    for name in ("shallow", "info/exclude", "info/attributes"):
+        mirror(repo.common_dir / name, draft / name)
+
+
+def _write_worktree(to: Path, admin: Path, worktree: Path, branch: str) -> None:
+    (to / "HEAD").write_bytes(os.fsencode(f"ref: refs/heads/{branch}\n"))
+    (to / "commondir").write_bytes(b"../..\n")
+    (to / "gitdir").write_bytes(os.fsencode(worktree / ".git") + b"\n")
+    shutil.copyfile(admin / "index", to / "index")
+
+
+def _packed_refs(repo: Repository, branch: str, head: str) -> bytes:
+    """All branches and tags, sorted by name as the header promises, the own branch at ``head``."""
+    listed = repo.git.run("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags").stdout
+    refs = {name: id_ for id_, _, name in (line.partition(b" ") for line in listed.splitlines())}
+    refs[os.fsencode(f"refs/heads/{branch}")] = head.encode()
+    return b"# pack-refs with: sorted \n" + b"".join(refs[name] + b" " + name + b"\n" for name in sorted(refs))
+
+
+def _exclude(file: Path, paths: Sequence[str]) -> None:
+    """Keeps provided files out of the agent's ``git add``; its exclude file is its own, so other packages see none."""
+    if not paths:
+        return
+    lines = "".join(f"/{re.sub(_GLOB, _BACKSLASH, path)}\n" for path in paths if "\n" not in path)
+    before = file.read_bytes() if file.exists() else b""
+    file.write_bytes(before + (b"" if before.endswith(b"\n") or not before else b"\n") + os.fsencode(lines))
+
+
+def _quoted(text: str) -> str:
+    """A value for a git configuration file; control characters have no place in an identity."""
+    plain = re.sub(r"[\x00-\x1f\x7f]", "", text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _write_gitfile(worktree: Path, names: Path, aside: Path | None = None) -> None:
+    dot_git = worktree / ".git"
+    if aside is not None and dot_git.is_dir() and not dot_git.is_symlink():
+        shutil.move(dot_git, aside / f"found-in-worktree.{secrets.token_hex(4)}")
+    _write_if_other(dot_git, b"gitdir: " + os.fsencode(names) + b"\n")
+
+
+def _write_if_other(path: Path, data: bytes) -> None:
+    if read_small(path) != data:
+        write_atomic(path, data, 0o644)

@@ -1,0 +1,42 @@
+"""Looking through a folder that an agent could fill: iterative, links never followed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+#: files that git opens on its own in every folder it looks at
+_OPENED_BY_GIT = frozenset({".gitignore", ".gitattributes"})
+
+
+def blocking_files(worktree: Path) -> tuple[str, ...]:
+    """Pipes, devices and sockets in places where git opens a file unasked and would wait for ever.
+
+    Returns:
+        Paths relative to ``worktree``, sorted. As long as there are any, no git command should look at its files.
+    """
+    return tuple(
+        sorted(
+            os.path.relpath(entry.path, worktree)
+            for entry in entries(worktree)
+            if entry.name.lower() in _OPENED_BY_GIT and not _harmless(entry)
+        )
+    )
+
+
+def entries(root: Path) -> Iterator["os.DirEntry[str]"]:
+    """Everything below ``root``, folders before what is in them; what cannot be read is left out."""
+    waiting = [str(root)]
+    while waiting:
+        try:
+            found = os.scandir(waiting.pop())
+        except OSError:
+            continue
+        with found:
+            for entry in found:
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+
+
+def _harmless(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False) or entry.is_symlink()

@@ -1,0 +1,183 @@
+"""What a harness is: an adapter that knows how one agent program is started and how its output reads.
+
+A harness speaks, it does not act: it never starts a process, so it is tested with recorded lines. ``launch`` is a plain
+description of a process, a reader turns lines into events.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from agentpkg.core.model import SessionEvent
+
+Stream = Literal["stdout", "stderr"]
+
+
+class Agent(Protocol):
+    """The settings of an agent that a harness reads; ``agentpkg.config.AgentSettings`` has them."""
+
+    @property
+    def name(self) -> str:
+        """The agent's name in the configuration."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Program and arguments, with placeholders."""
+
+    @property
+    def prompt(self) -> Literal["stdin", "file", "argument"]:
+        """How the prompt reaches it besides standard input."""
+
+    @property
+    def transcripts(self) -> str | None:
+        """Folder of recorded transcripts, absolute or relative to the repository."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Whatever else its harness takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work for an agent.
+
+    Attributes:
+        session: the session's id.
+        feature: the feature's slug.
+        wp: the work package's id.
+        attempt: 1 for the package's first session, then counting up.
+        repository: absolute path of the main work tree.
+        worktree: absolute path of the package's worktree, where the agent runs.
+        prompt: the prompt's text.
+        prompt_path: absolute path of a file with the same text.
+        task_path: absolute path of a file with the package's own text.
+        model: the model to use, None for the agent's default.
+    """
+
+    session: str
+    feature: str
+    wp: str
+    attempt: int
+    repository: str
+    worktree: str
+    prompt: str
+    prompt_path: str
+    task_path: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The process that runs an agent, as data.
+
+    Attributes:
+        argv: program and arguments; no secrets, since argument lists are public.
+        stdin: what it is fed, None for nothing.
+        env: variables on top of the session's environment.
+        keep_stdin: leave its standard input open for replies of the reader.
+        reads: absolute paths that it must be able to read, at every level of isolation.
+    """
+
+    argv: tuple[str, ...]
+    stdin: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    keep_stdin: bool = False
+    reads: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON data."""
+        return {
+            "argv": list(self.argv), "stdin": self.stdin, "env": dict(self.env),
+            "keep_stdin": self.keep_stdin, "reads": list(self.reads),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Launch":
+        """The inverse of :meth:`as_json`."""
+        return cls(tuple(data["argv"]), data["stdin"], dict(data["env"]), data["keep_stdin"], tuple(data["reads"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Bytes that the agent expects on its standard input.
+
+    Attributes:
+        close: nothing comes after them.
+    """
+
+    data: bytes
+    close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """What the agent's own stream said of its end.
+
+    Attributes:
+        error: its error flag; None when the stream said nothing about it.
+        text: its last word, or the error.
+        usage: tokens and the like, JSON without floats.
+        denials: calls that were refused to it, one line each.
+    """
+
+    error: bool | None = None
+    text: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    denials: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Understands one session's output; never fails on a line it does not know."""
+
+    def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
+        """What a line means. Lines come without their ends, redacted, in the order of their stream."""
+
+    def end(self, exit_code: int) -> StreamEnd:
+        """What all lines together said of the end; a signal's number, negative, as exit code when that ended it."""
+
+
+class Harness(Protocol):
+    """One adapter. Instances hold no state; that of a session is in its reader."""
+
+    name: str
+
+    def problem(self, agent: Agent, repository: str) -> str | None:
+        """Why the agent cannot be started here and now, None when it can; looks, but starts nothing.
+
+        Args:
+            repository: absolute path of the main work tree.
+        """
+
+    def program(self, agent: Agent) -> str | None:
+        """Absolute path of the program, None when it is not found."""
+
+    def version_command(self, agent: Agent) -> tuple[str, ...] | None:
+        """A command that prints the program's version, None when there is none."""
+
+    def launch(self, agent: Agent, job: Job) -> Launch:
+        """The process that does the job.
+
+        Raises:
+            BadInput: when the agent's configuration does not fit the job.
+            Lacking: when something it needs is missing.
+        """
+
+    def reader(self, job: Job | None = None) -> Reader:
+        """A new reader for one session's output."""
+
+
+def output(stream: Stream, line: str) -> SessionEvent:
+    """A line of plain output as an event."""
+    return SessionEvent("output", line, {"stream": stream} if stream == "stderr" else {})
+
+
+def json_object(line: str) -> Mapping[str, Any] | None:
+    """The JSON object that is the whole line, else None; numbers with a fraction become text."""
+    if not line.startswith("{"):
+        return None
+    try:
+        found = json.loads(line, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,23 @@
+"""Level ``basic``: no walls. Damage is detected afterwards, not prevented.
+
+What keeps an honest agent apart is its private git dir, what finds a dishonest one is admission, the comparison of the
+repository before and after, and the sweep of its processes. Never called a sandbox.
+"""
+
+from collections.abc import Mapping
+
+from agentpkg.isolation.base import Place, Probe, Wrapped
+
+
+class Basic:
+    """Runs the command as it is."""
+
+    name = "basic"
+
+    def probe(self) -> Probe:
+        """It works everywhere."""
+        return Probe(True, "basic: damage by an agent is detected afterwards, not prevented")
+
+    def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place) -> Wrapped:
+        """Arguments and environment unchanged: the worktree's own ``.git`` file names the private git dir."""
+        return Wrapped(argv, dict(env))

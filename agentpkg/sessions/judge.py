@@ -1,0 +1,135 @@
+"""How a session ended, judged by facts; pure.
+
+An exit code of 0 alone proves nothing, and neither does what an agent claims: what counts is, in this order, what its
+stream said last, the commits that were admitted, the state of the worktree, denials, and the exit code.
+"""
+
+import signal
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from agentpkg.core.model import FailureClass, Outcome
+from agentpkg.harnesses.base import StreamEnd
+
+#: reasons to stop that come from a person
+_PERSON = ("cancelled", "interrupted")
+
+#: reasons to stop that mean that it took too long
+_TIME = ("timeout", "silence")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known when all of a session is dead and its commits were looked at.
+
+    Attributes:
+        stop: why it had to stop: ``cancelled``, ``interrupted``, ``timeout``, ``silence``, a limit's reason, or None.
+        end: what its own stream said.
+        exit_code: a signal's number, negative; None when there is none.
+        killed: agentpkg killed it.
+        admitted: commits that were admitted in this session.
+        refused: the finding for which admission refused its commits, else None.
+        carried: commits on the branch beyond the target from earlier sessions that the environment ended, else 0.
+        uncommitted: paths with changes that were not committed.
+        trouble: what kept the session from running at all (set-up, program, machine), else None.
+    """
+
+    stop: str | None = None
+    end: StreamEnd = field(default_factory=StreamEnd)
+    exit_code: int | None = 0
+    killed: bool = False
+    admitted: int = 0
+    refused: str | None = None
+    carried: int = 0
+    uncommitted: int = 0
+    trouble: str | None = None
+
+
+class Judgement(NamedTuple):
+    """An outcome, why (a stable word; None when completed), whose fault, and the words for people."""
+
+    outcome: Outcome
+    reason: str | None
+    failure: FailureClass | None
+    detail: str
+
+
+def judge(facts: Facts) -> Judgement:
+    """The outcome that the facts allow."""
+    return (
+        _stopped_by_person(facts)
+        or _troubled(facts)
+        or _refused(facts)
+        or _stopped_by_limit(facts)
+        or _said_error(facts)
+        or _ended_badly(facts)
+        or _without_commits(facts)
+        or Judgement(Outcome.COMPLETED, None, None, facts.end.text)
+    )
+
+
+def _stopped_by_person(facts: Facts) -> Judgement | None:
+    if facts.stop not in _PERSON:
+        return None
+    return Judgement(Outcome.CANCELLED, facts.stop, FailureClass.CANCELLED, f"{facts.stop} by a person")
+
+
+def _troubled(facts: Facts) -> Judgement | None:
+    if facts.trouble is None:
+        return None
+    return Judgement(Outcome.FAILED, "environment", FailureClass.ENVIRONMENT, facts.trouble)
+
+
+def _refused(facts: Facts) -> Judgement | None:
+    if facts.refused is None:
+        return None
+    return Judgement(Outcome.FAILED, "import_refused", FailureClass.AGENT, facts.refused)
+
+
+def _stopped_by_limit(facts: Facts) -> Judgement | None:
+    if facts.stop is None:
+        return None
+    if facts.stop in _TIME:
+        said = "it outlived its time" if facts.stop == "timeout" else "nothing was heard of it for too long"
+        return Judgement(Outcome.TIMEOUT, facts.stop, FailureClass.TIMEOUT, said)
+    return Judgement(Outcome.FAILED, facts.stop, FailureClass.AGENT, f"it exceeded its limit: {facts.stop}")
+
+
+def _said_error(facts: Facts) -> Judgement | None:
+    if facts.end.error is not True:
+        return None
+    if _killed_from_outside(facts):
+        return _killed()
+    code = f"exit code {facts.exit_code}" if facts.exit_code else ""
+    detail = ": ".join(part for part in (code, facts.end.text) if part)
+    return Judgement(Outcome.FAILED, "agent_error", FailureClass.AGENT, detail or "it reported an error")
+
+
+def _ended_badly(facts: Facts) -> Judgement | None:
+    """A stream that says it went well outweighs an exit code; one that says nothing does not."""
+    if facts.end.error is False or facts.exit_code == 0:
+        return None
+    if _killed_from_outside(facts):
+        return _killed()
+    said = "it could not be ended" if facts.exit_code is None else f"exit code {facts.exit_code}"
+    return Judgement(Outcome.FAILED, "exit_code", FailureClass.AGENT, f"{said}, and nothing said about the end")
+
+
+def _killed_from_outside(facts: Facts) -> bool:
+    return facts.exit_code == -signal.SIGKILL and not facts.killed
+
+
+def _killed() -> Judgement:
+    said = "it was killed from outside, as by a system short of memory"
+    return Judgement(Outcome.FAILED, "killed", FailureClass.ENVIRONMENT, said)
+
+
+def _without_commits(facts: Facts) -> Judgement | None:
+    if facts.admitted + facts.carried > 0:
+        return None
+    parts = ["it ended without a commit"]
+    if facts.uncommitted:
+        parts.append(f"{facts.uncommitted} changed paths were left uncommitted")
+    if facts.end.denials:
+        parts.append(f"{len(facts.end.denials)} calls were denied, the last: {facts.end.denials[-1]}")
+    return Judgement(Outcome.FAILED, "no_commits", FailureClass.AGENT, "; ".join(parts))

@@ -1,0 +1,207 @@
+"""Runs a launch to its end: feeds its reader, keeps its log, applies limits, and leaves nothing of it alive."""
+
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agentpkg.core.model import SessionEvent
+from agentpkg.harnesses.base import Launch, Reader, Reply, Stream, StreamEnd
+from agentpkg.proc import Child, Process
+from agentpkg.sessions.limits import Limit, Silence, Usage, WallTime
+from agentpkg.sessions.log import Redactor, SessionLog
+from agentpkg.sessions.stream import Lines, together
+
+#: seconds between two looks at limits and wishes to stop
+_LOOK = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an agent's process ended.
+
+    Attributes:
+        exit_code: a signal's number, negative, when that ended it; None when it could not be ended.
+        stop: why it had to stop (``timeout``, ``silence``, a limit's reason, or what ``should_stop`` gave), else None.
+        killed: it did not end by itself within the grace.
+        end: what its stream said of the end, redacted.
+        output: bytes it wrote.
+        dropped: characters of overlong lines, and log records, that were not kept.
+        survivors: pids of its tree that could not be killed.
+        seconds: how long it ran.
+    """
+
+    exit_code: int | None
+    stop: str | None
+    killed: bool
+    end: StreamEnd
+    output: int
+    dropped: int
+    survivors: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a supervisor does while the agent runs; all are called in the runner's own thread, and should be quick.
+
+    Attributes:
+        started: called once with the agent's pid.
+        recorded: called with every record as it was written to the log.
+        tick: called about every ``tick_seconds``.
+        should_stop: asked several times a second; a text stops the session and is its reason.
+    """
+
+    started: Callable[[int], None] = lambda pid: None
+    recorded: Callable[[Mapping[str, Any]], None] = lambda record: None
+    tick: Callable[[], None] = lambda: None
+    should_stop: Callable[[], str | None] = lambda: None
+    tick_seconds: float = 1.0
+
+
+def run(
+    launch: Launch, reader: Reader, *, cwd: Path, env: Mapping[str, str], mark: str, log: SessionLog,
+    redactor: Redactor, timeout: float, grace: float, silence: float | None = None, limits: Sequence[Limit] = (),
+    hooks: Hooks | None = None, adopted: bool = False,
+) -> Ended:  # fmt: skip
+    """Runs an agent; nothing of it lives afterwards, also when this raises.
+
+    Args:
+        launch: what its harness wants run, wrapped by the isolation if there is one.
+        reader: its harness's reader, new.
+        cwd: the worktree.
+        env: the whole environment; ``launch.env`` is laid over it.
+        mark: ``NAME=VALUE`` that ``env`` holds and by which strays are found.
+        log: where what it says goes.
+        redactor: takes the secrets out of it; one stream each is made from it.
+        timeout: seconds it may take.
+        grace: seconds between being asked to stop (SIGINT, at half of it SIGTERM) and being killed.
+        silence: seconds it may say nothing, None for no bound.
+        limits: more bounds.
+        hooks: what else to do meanwhile.
+        adopted: the caller is a subreaper that runs nothing else: all its descendants belong to the agent.
+
+    Raises:
+        Lacking: when it cannot be started.
+    """
+    all_limits: list[Limit] = [WallTime(timeout), *([Silence(silence)] if silence else []), *limits]
+    full = {**env, **launch.env}
+    stdin = None if launch.stdin is None else launch.stdin.encode("utf-8", "surrogateescape")
+    child = Child(launch.argv, env=full, cwd=cwd, stdin=stdin, keep_stdin=launch.keep_stdin)
+    session = _Session(child, reader, log, redactor, grace, hooks or Hooks())
+    survivors: list[Process] = []
+    try:
+        session.hooks.started(child.pid)
+        session.watch(all_limits)
+    finally:
+        survivors = child.kill(mark, adopted=adopted)
+        session.take(child.drain())
+        session.finish()
+        child.close()
+    return session.ended(tuple(process.pid for process in survivors))
+
+
+class _Session:
+    """One run in progress."""
+
+    def __init__(
+        self, child: Child, reader: Reader, log: SessionLog, redactor: Redactor, grace: float, hooks: Hooks
+    ) -> None:
+        self.child, self.reader, self.log, self.hooks, self.grace = child, reader, log, hooks, grace
+        self.redactor = redactor
+        self.lines: dict[Stream, Lines] = {name: Lines(redactor.fresh()) for name in ("stdout", "stderr")}
+        self.started = self.heard = time.monotonic()
+        self.next_tick = self.started
+        self.output = 0
+        self.stop: str | None = None
+        self.killed = False
+        self.asked: list[tuple[float, int]] = []
+
+    def watch(self, limits: Sequence[Limit]) -> None:
+        """Reads until the agent's process has ended, or has used up its grace."""
+        while self.child.exit_code is None:
+            self.take(self.child.pump(_LOOK))
+            now = time.monotonic()
+            if now >= self.next_tick:
+                self.next_tick = now + self.hooks.tick_seconds
+                self.hooks.tick()
+            if self.stop is None:
+                self._look(limits, now)
+            if self.stop is not None and self._ask(now):
+                # it may have ended while it was waited for
+                self.killed = self.child.exit_code is None
+                return
+
+    def _look(self, limits: Sequence[Limit], now: float) -> None:
+        usage = Usage(self.started, now, self.heard, self.child.pid, self.output)
+        reasons = (limit.exceeded(usage) for limit in limits)
+        self.stop = self.hooks.should_stop() or next((reason for reason in reasons if reason), None)
+        if self.stop is not None:
+            self.asked = [(now, signal.SIGINT), (now + self.grace / 2, signal.SIGTERM), (now + self.grace, 0)]
+            self._record([SessionEvent("notice", f"asked to stop: {self.stop}")])
+
+    def _ask(self, now: float) -> bool:
+        """Sends the signals that are due; True when asking is over."""
+        while self.asked and self.asked[0][0] <= now:
+            _, number = self.asked.pop(0)
+            if not self.asked:
+                return True
+            self.child.signal(number)
+        return False
+
+    def take(self, chunks: Sequence[tuple[str, bytes]]) -> None:
+        """Understands what was read."""
+        for name, chunk in chunks:
+            stream: Stream = "stderr" if name == "stderr" else "stdout"
+            self.output += len(chunk)
+            self.heard = time.monotonic()
+            self._understand(stream, self.lines[stream].feed(chunk))
+
+    def _understand(self, stream: Stream, lines: Sequence[str]) -> None:
+        events: list[SessionEvent] = []
+        for line in lines:
+            for found in self.reader.feed(stream, line):
+                if isinstance(found, Reply):
+                    self._reply(found)
+                else:
+                    events.append(found)
+        self._record(together(events))
+
+    def _reply(self, reply: Reply) -> None:
+        self.child.write(reply.data)
+        if reply.close:
+            self.child.close_stdin()
+
+    def _record(self, events: Sequence[SessionEvent]) -> None:
+        for record in self.log.append(*events) if events else ():
+            self.hooks.recorded(record)
+
+    def finish(self) -> None:
+        """Understands what the streams still held back."""
+        for stream, lines in self.lines.items():
+            self._understand(stream, lines.close())
+        if self._dropped():
+            self._record([SessionEvent("notice", f"{self._dropped()} characters of overlong lines left out")])
+
+    def _dropped(self) -> int:
+        return sum(lines.dropped for lines in self.lines.values())
+
+    def ended(self, survivors: tuple[int, ...]) -> Ended:
+        """The facts."""
+        code = self.child.exit_code
+        end = self.reader.end(-signal.SIGKILL if code is None else code)
+        safe = replace(
+            end, text=self.redactor.redact(end.text), usage=self.redactor.redact_value(end.usage),
+            denials=tuple(self.redactor.redact(one) for one in end.denials),
+        )  # fmt: skip
+        return Ended(
+            exit_code=code, stop=self.stop, killed=self.killed, end=safe, output=self.output,
+            dropped=self._dropped() + self.log.lost, survivors=survivors, seconds=time.monotonic() - self.started,
+        )  # fmt: skip
+
+
+def session_mark(session: str) -> str:
+    """The entry of the environment that every process of a session carries."""
+    return f"AGENTPKG_SESSION={session}"

@@ -1,0 +1,235 @@
+"""The JSON shapes that people and scripts rely on: files and ledger rows in, plain dictionaries out.
+
+Pure: what is derived (ready, blocked by, critical path, progress) is derived here, at the time of looking.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentpkg.core import graph
+from agentpkg.core.model import (
+    Entry,
+    EventRow,
+    Feature,
+    FeatureRow,
+    FeatureState,
+    PackageRow,
+    ReviewRow,
+    SessionRow,
+    State,
+    WorkPackage,
+)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything one look at a feature takes in.
+
+    Attributes:
+        feature: as its files say, problems and all.
+        row: None while the feature is not registered.
+        rows: the registered packages, by id.
+        sessions: the last session of each package, by package id.
+        done_elsewhere: packages of other features that are done, as ``002-billing/WP04``.
+        activity: what a running session did last, by session id.
+        target: the branch packages merge into.
+    """
+
+    feature: Feature
+    row: FeatureRow | None
+    target: str
+    rows: Mapping[str, PackageRow] = field(default_factory=dict)
+    sessions: Mapping[str, SessionRow] = field(default_factory=dict)
+    done_elsewhere: Container[str] = frozenset()
+    activity: Mapping[str, str] = field(default_factory=dict)
+    branch_prefix: str = "feat/"
+    worktrees_dir: str = ".worktrees"
+    default_agent: str | None = None
+    warnings: Sequence[str] = ()
+
+    def ids(self) -> list[str]:
+        """Every package, in the files or in the ledger, sorted."""
+        return sorted({*self.feature.packages, *self.rows})
+
+    def dependencies(self) -> dict[str, tuple[str, ...]]:
+        """The graph: the files' word, else the ledger's."""
+        return {wp: self._dependencies(wp) for wp in self.ids()}
+
+    def _dependencies(self, wp: str) -> tuple[str, ...]:
+        if wp in self.feature.packages:
+            return self.feature.packages[wp].dependencies
+        return self.rows[wp].dependencies
+
+    def state(self, wp: str) -> State:
+        """A package's lane; one that is not registered yet is what its registration would make it."""
+        return self.rows[wp].state if wp in self.rows else self.feature.packages[wp].lane
+
+    def done(self) -> set[str]:
+        """The names that count as done for this feature's dependencies."""
+        own = {wp for wp in self.ids() if self.state(wp) is State.DONE}
+        named = {d for needs in self.dependencies().values() for d in needs if "/" in d}
+        return own | {d for d in named if d in self.done_elsewhere}
+
+    def over(self) -> set[str]:
+        """Packages that need no more work."""
+        return {wp for wp in self.ids() if self.state(wp) in (State.DONE, State.CANCELLED)}
+
+    def seconds(self) -> dict[str, int]:
+        """The estimates there are."""
+        return {wp: p.estimate_seconds for wp, p in self.feature.packages.items() if p.estimate_seconds is not None}
+
+
+def feature_line(seen: Seen) -> Json:
+    """One row of ``features --json`` and ``status --json``."""
+    return {
+        "id": seen.feature.id,
+        "title": seen.feature.title,
+        "state": seen.row.state if seen.row else FeatureState.PLANNED,
+        "progress": progress(seen),
+    }
+
+
+def progress(seen: Seen) -> Json:
+    """``{"done", "total"}``."""
+    ids = seen.ids()
+    return {"done": sum(seen.state(wp) is State.DONE for wp in ids), "total": len(ids)}
+
+
+def status(seen: Seen) -> Json:
+    """The document of ``status 003 --json``."""
+    dependencies = seen.dependencies()
+    done = seen.done()
+    dependents = graph.dependents(dependencies)
+    path, seconds = _critical(seen, dependencies)
+    return {
+        "feature": {**{k: v for k, v in feature_line(seen).items() if k != "progress"}, "target": seen.target},
+        "progress": progress(seen),
+        "work_packages": [_package(seen, wp, dependencies, dependents, done) for wp in seen.ids()],
+        "critical_path": path,
+        "estimate_seconds": seconds,
+        "warnings": [*seen.warnings, *(str(w) for w in seen.feature.warnings), *vanished(seen)],
+    }
+
+
+def vanished(seen: Seen) -> list[str]:
+    """Warnings about registered packages whose file is gone."""
+    gone = sorted(set(seen.rows) - set(seen.feature.packages))
+    return [f"{seen.feature.id} {wp}: its file has vanished; its state ({seen.rows[wp].state}) is kept" for wp in gone]
+
+
+def _critical(seen: Seen, dependencies: Mapping[str, Sequence[str]]) -> tuple[list[str], int]:
+    if graph.cycles(dependencies):
+        return [], 0
+    return graph.critical_path(dependencies, seen.seconds(), seen.over())
+
+
+def _package(
+    seen: Seen, wp: str, dependencies: Mapping[str, Sequence[str]], dependents: Mapping[str, Sequence[str]],
+    done: Container[str],
+) -> Json:  # fmt: skip
+    row, file = seen.rows.get(wp), seen.feature.packages.get(wp)
+    session = seen.sessions.get(wp)
+    state = seen.state(wp)
+    still = [] if state in (State.DONE, State.CANCELLED) else graph.open_dependencies(wp, dependencies, done)
+    return {
+        "id": wp,
+        "title": file.title if file else (row.title if row else wp),
+        "state": state,
+        "ready": state is State.PLANNED and not still,
+        "dependencies": list(dependencies[wp]),
+        "blocked_by": still,
+        "dependents": list(dependents.get(wp, ())),
+        "deliverables": list(file.deliverables) if file else [],
+        "estimate_seconds": file.estimate_seconds if file else None,
+        "branch": (row.branch if row else None) or f"{seen.branch_prefix}{seen.feature.id}-{wp}",
+        "worktree": f"{seen.worktrees_dir}/{seen.feature.id}-{wp}",
+        **_work(row, session, _agent(seen, file, row)),
+        "activity": seen.activity.get(session.id) if session and session.ended_at is None else None,
+    }
+
+
+def _agent(seen: Seen, file: WorkPackage | None, row: PackageRow | None) -> str | None:
+    return (row.agent if row else None) or (file.agent if file else None) or seen.default_agent
+
+
+def _work(row: PackageRow | None, session: SessionRow | None, agent: str | None) -> Json:
+    tests = None
+    if row is not None and row.tests_passed is not None:
+        tests = {"passed": row.tests_passed, "failed": row.tests_failed or 0}
+    return {
+        "session": row.session if row else None,
+        "agent": agent,
+        "isolation": session.isolation if session else None,
+        "review_cycle": row.cycle if row else 1,
+        "verdict": row.verdict if row else None,
+        "commits": row.commits if row else 0,
+        "files_changed": row.files_changed if row else 0,
+        "tests": tests,
+        "merge_commit": row.merge_commit if row else None,
+        "forced": bool(row and row.forced),
+        "started_at": row.started_at if row else None,
+        "finished_at": row.finished_at if row else None,
+        "reason": row.reason if row else None,
+    }
+
+
+def review(found: ReviewRow) -> Json:
+    """The document of ``review --json``."""
+    return {
+        "feature": found.feature,
+        "wp": found.wp,
+        "verdict": found.verdict,
+        "cycle": found.cycle,
+        "head": found.head,
+        "base": found.base,
+        "candidate": found.candidate,
+        "checks": [
+            {"group": c.group, "name": c.name, "status": c.status, "detail": c.detail, "evidence": c.evidence}
+            for c in found.checks
+        ],
+    }
+
+
+def implement(session: SessionRow, row: PackageRow, attempts: int, seconds: int, outcome: str | None) -> Json:
+    """The document of ``implement --json``; ``outcome`` is None for a session that was only started."""
+    return {
+        "feature": session.feature,
+        "wp": session.wp,
+        "session": session.id,
+        "agent": session.agent,
+        "outcome": outcome,
+        "state": row.state,
+        "reason": session.reason,
+        "base": session.base,
+        "commits": [],
+        "files_changed": session.files_changed,
+        "exit_code": session.exit_code,
+        "duration_seconds": seconds,
+        "attempts": attempts,
+        "usage": dict(session.usage) or None,
+    }
+
+
+def entry(found: Entry) -> Json:
+    """One line of ``events query --json``: an exported entry, with its ledger-wide ``seq``."""
+    return {
+        "seq": found.seq,
+        "id": found.id,
+        "feature_id": found.feature_id,
+        "wp_id": found.wp_id,
+        "timestamp": found.timestamp,
+        "actor": found.actor,
+        "transition": found.transition,
+        "evidence_refs": [dict(e) for e in found.evidence_refs],
+        "metadata": dict(found.metadata),
+        "prev_hash": found.prev_hash,
+        "hash": found.hash,
+    }
+
+
+def event(found: EventRow, prefix: str) -> Json:
+    """One line of ``run --json`` and ``events tail --json``: the payload plus its subject."""
+    return {"subject": f"{prefix}.{found.subject}", **found.payload}

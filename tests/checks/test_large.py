@@ -1,0 +1,37 @@
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from agentpkg.checks import copy
+from tests.checks.scene import context_for
+from tests.support.repos import ScratchFactory, git
+
+FILES = 50_000
+
+
+def fill(repo: Path) -> str:
+    """A commit of many files on main, made by fast-import."""
+    names = "".join(f"M 100644 :1 src/d{n // 100}/f{n}.txt\n" for n in range(FILES))
+    who = "Test User <user@example.org> 1700000000 +0000"
+    stream = f"blob\nmark :1\ndata 5\nhello\ncommit refs/heads/main\ncommitter {who}\ndata 3\nbig\nfrom main\n{names}\n"
+    git(repo, "fast-import", "--quiet", stdin=stream.encode())
+    return git(repo, "rev-parse", "main")
+
+
+@pytest.mark.slow
+def test_a_copy_of_50_000_files_costs_about_what_a_worktree_does(scratch: ScratchFactory, tmp_path: Path) -> None:
+    repo = scratch()
+    tip = fill(repo)
+    context = context_for(repo, tip, tip)
+    begun = time.monotonic()
+    subprocess.run(["git", "-C", repo, "worktree", "add", "-q", "--detach", tmp_path / "wt", tip], check=True)
+    plain = time.monotonic() - begun
+    begun = time.monotonic()
+    with copy.throw_away(context) as place:
+        ours = time.monotonic() - begun
+        assert sum(1 for path in (place.root / "src").rglob("*.txt")) == FILES
+        root = place.root
+    assert not root.exists()
+    assert ours < 2 * plain + 1, f"{ours:.2f} s, git worktree add {plain:.2f} s"

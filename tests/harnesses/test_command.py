@@ -1,0 +1,66 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from agentpkg.core.errors import BadInput, Lacking
+from agentpkg.harnesses.command import LONGEST_ARGUMENT, CommandHarness
+from tests.support.sessions_jobs import SomeAgent, job
+
+HARNESS = CommandHarness()
+
+
+def test_placeholders_are_filled_in_and_the_prompt_comes_on_stdin(tmp_path: Path) -> None:
+    command = (
+        "sh",
+        "-c",
+        "{prompt_path} {task_path} {worktree}",
+        "{session}/{feature}/{wp}",
+        "--model={model}",
+        "${x}",
+    )
+    launch = HARNESS.launch(SomeAgent(command=command), job(tmp_path, model="big"))
+    paths = f"{tmp_path}/prompt.md {tmp_path}/task.md {tmp_path}"
+    assert launch.argv[1:] == ("-c", paths, "sess_01/003-auth/WP02", "--model=big", "${x}")
+    assert os.path.isabs(launch.argv[0])
+    assert launch.stdin == "# Mission\nDo it.\n"
+    assert not launch.keep_stdin
+
+
+def test_no_model_is_an_empty_text(tmp_path: Path) -> None:
+    assert HARNESS.launch(SomeAgent(command=("true", "{model}")), job(tmp_path)).argv[1] == ""
+
+
+def test_the_prompt_can_come_as_file_or_argument_as_well(tmp_path: Path) -> None:
+    by_file = HARNESS.launch(SomeAgent(command=("true",), prompt="file"), job(tmp_path))
+    by_argument = HARNESS.launch(SomeAgent(command=("true",), prompt="argument"), job(tmp_path))
+    assert by_file.argv[-1] == str(tmp_path / "prompt.md")
+    assert by_argument.argv[-1] == by_argument.stdin == "# Mission\nDo it.\n"
+
+
+def test_a_prompt_too_long_for_an_argument_is_refused(tmp_path: Path) -> None:
+    agent = SomeAgent(command=("true",), prompt="argument")
+    HARNESS.launch(agent, job(tmp_path, prompt="x" * LONGEST_ARGUMENT))
+    with pytest.raises(BadInput, match="too many for one argument"):
+        HARNESS.launch(agent, job(tmp_path, prompt="ä" * LONGEST_ARGUMENT))
+
+
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Lacking, match="no-such-agent is not found"):
+        HARNESS.launch(SomeAgent(command=("no-such-agent",)), job(tmp_path))
+
+
+def test_a_program_behind_a_link_is_readable_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("#!/bin/sh\n")
+    (tmp_path / "real").chmod(0o755)
+    (tmp_path / "agent").symlink_to("real")
+    launch = HARNESS.launch(SomeAgent(command=(str(tmp_path / "agent"),)), job(tmp_path))
+    assert {str(tmp_path / "agent"), str(tmp_path / "real"), str(tmp_path / "prompt.md")} <= set(launch.reads)
+
+
+def test_the_exit_code_is_the_error_flag_and_the_last_line_the_word() -> None:
+    reader = HARNESS.reader()
+    reader.feed("stdout", "did it")
+    reader.feed("stderr", "could not")
+    assert (reader.end(0).error, reader.end(0).text) == (False, "did it")
+    assert (reader.end(3).error, reader.end(3).text) == (True, "could not")

@@ -1,0 +1,49 @@
+import pytest
+
+from agentpkg.core.model import FailureClass, Outcome
+from agentpkg.harnesses.base import StreamEnd
+from agentpkg.sessions.judge import Facts, judge
+
+FINE = StreamEnd(error=False, text="all done")
+ERROR = StreamEnd(error=True, text="overloaded")
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "reason", "failure"),
+    [
+        (Facts(end=FINE, admitted=1), Outcome.COMPLETED, None, None),
+        # a stream that says nothing of the end: commits count, then the exit code
+        (Facts(admitted=1), Outcome.COMPLETED, None, None),
+        (Facts(admitted=1, exit_code=3), Outcome.FAILED, "exit_code", FailureClass.AGENT),
+        # a stream that says it went well outweighs the exit code
+        (Facts(end=FINE, admitted=1, exit_code=1), Outcome.COMPLETED, None, None),
+        # exit 0 alone proves nothing
+        (Facts(end=FINE), Outcome.FAILED, "no_commits", FailureClass.AGENT),
+        (Facts(end=ERROR, admitted=5), Outcome.FAILED, "agent_error", FailureClass.AGENT),
+        (Facts(end=FINE, carried=2), Outcome.COMPLETED, None, None),
+        (Facts(end=FINE, admitted=1, refused="link"), Outcome.FAILED, "import_refused", FailureClass.AGENT),
+        (Facts(stop="timeout", end=FINE, admitted=1), Outcome.TIMEOUT, "timeout", FailureClass.TIMEOUT),
+        (Facts(stop="silence", killed=True, exit_code=-9), Outcome.TIMEOUT, "silence", FailureClass.TIMEOUT),
+        (Facts(stop="memory", killed=True, exit_code=-9), Outcome.FAILED, "memory", FailureClass.AGENT),
+        (Facts(stop="cancelled", admitted=1), Outcome.CANCELLED, "cancelled", FailureClass.CANCELLED),
+        (Facts(stop="interrupted", refused="x"), Outcome.CANCELLED, "interrupted", FailureClass.CANCELLED),
+        (Facts(trouble="no bwrap", stop="timeout"), Outcome.FAILED, "environment", FailureClass.ENVIRONMENT),
+        (Facts(exit_code=-9), Outcome.FAILED, "killed", FailureClass.ENVIRONMENT),
+        (Facts(end=ERROR, exit_code=-9), Outcome.FAILED, "killed", FailureClass.ENVIRONMENT),
+        (Facts(exit_code=-15, admitted=1), Outcome.FAILED, "exit_code", FailureClass.AGENT),
+    ],
+)
+def test_facts_give_one_outcome(
+    facts: Facts, outcome: Outcome, reason: str | None, failure: FailureClass | None
+) -> None:
+    assert judge(facts)[:3] == (outcome, reason, failure)
+
+
+def test_the_detail_says_what_a_person_needs() -> None:
+    denied = StreamEnd(error=False, denials=("Bash(git commit)",))
+    assert judge(Facts(end=StreamEnd(True, "bad key"), exit_code=2)).detail == "exit code 2: bad key"
+    assert judge(Facts(end=denied, uncommitted=3)).detail == (
+        "it ended without a commit; 3 changed paths were left uncommitted; "
+        "1 calls were denied, the last: Bash(git commit)"
+    )
+    assert judge(Facts(refused="src/x: a link that leaves the tree")).detail == "src/x: a link that leaves the tree"
