@@ -1,4 +1,6 @@
-"""The only importer of nats: publishing with acknowledgements, the stream, and who is connected.
+"""Connections to NATS: publishing with acknowledgements, the stream, and who is connected.
+
+With :mod:`agentpkg.bus.listen` the only importer of nats.
 
 A connection here never reconnects by itself: what was lost with it is then certain, a fetch cannot stay deaf, and
 bytes of a publish that was given up are not sent later behind the caller's back. Callers connect anew.
@@ -38,6 +40,10 @@ class BusDown(Exception):
     """A server cannot be used now; the text says why, and holds no secret."""
 
 
+class Deaf(BusDown):
+    """A server takes what it is told and does not answer: stopped, stuck, or its disk was full."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One event on its way: full subject, ``Nats-Msg-Id``, JSON bytes."""
@@ -75,7 +81,8 @@ async def connect(access: Access, name: str) -> Client:
     except (TimeoutError, OSError, ValueError, nats.errors.Error) as error:
         with suppress(OSError, nats.errors.Error):
             await client.close()
-        raise BusDown(f"{access.shown}: {_why(seen[-1] if seen else error)}") from None
+        kind = Deaf if isinstance(error, TimeoutError) and not seen else BusDown
+        raise kind(f"{access.shown}: {_why(seen[-1] if seen else error)}") from None
     return client
 
 
@@ -165,7 +172,8 @@ class Publisher:
             failure = error
         acknowledged, refusal = await self._acknowledged(sent)
         if not acknowledged and messages:
-            raise BusDown(_why(refusal or failure or TimeoutError("no acknowledgement")))
+            why = refusal or failure or TimeoutError("no acknowledgement")
+            raise (Deaf if isinstance(why, TimeoutError) and self.up else BusDown)(_why(why))
         return acknowledged
 
     async def _acknowledged(self, sent: Sequence["asyncio.Future[Any]"]) -> tuple[int, BaseException | None]:

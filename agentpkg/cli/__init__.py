@@ -3,6 +3,7 @@
 A verb's module is imported when the verb is used, so that no command pays for another's imports.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -78,6 +79,10 @@ def agentpkg() -> None:
     Example:
       agentpkg demo
       agentpkg run 003
+
+    \b
+    Tab completion (bash; zsh and fish likewise):
+      eval "$(_AGENTPKG_COMPLETE=bash_source agentpkg)"
     """
 
 
@@ -93,6 +98,7 @@ def run(args: Sequence[str]) -> int:
     from agentpkg.cli import failing
 
     debug = "--debug" in args
+    _write_anything()
     try:
         code = agentpkg.main(list(args), prog_name="agentpkg", standalone_mode=False)
         sys.stdout.flush()
@@ -111,3 +117,10 @@ def run(args: Sequence[str]) -> int:
         return failing.show(error, args, debug)
     except Exception as error:
         return failing.show_bug(error, args, debug)
+
+
+def _write_anything() -> None:
+    """Text of files and agents may hold what the terminal's encoding, or any, has no bytes for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

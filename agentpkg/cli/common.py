@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +44,19 @@ class Speaker:
 
     def warn(self, text: str) -> None:
         """Prints a warning."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        print(f"warning: {one_line(text)}", file=sys.stderr, flush=True)
+
+    def warn_all(self, texts: Iterable[str]) -> None:
+        """Prints warnings."""
+        for text in texts:
+            self.warn(text)
+
+
+def one_line(text: str) -> str:
+    """``text`` without terminal controls, on one line: it may come from a file or an agent."""
+    from agentpkg.secrets.controls import strip_controls
+
+    return " ".join(strip_controls(text).split("\n"))
 
 
 def verb(example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -63,10 +75,10 @@ def verb(example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
             return function(*args, speak=Speaker(json_wanted), **more)
 
         lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
-        command: click.Command = click.command(
+        made: Callable[[Callable[..., Any]], click.Command] = click.command(
             epilog=f"\b\nExample:\n{lines}", context_settings={"help_option_names": ["-h", "--help"]}, **settings
-        )(_with_options(wrapped))
-        return command
+        )
+        return made(_with_options(wrapped))
 
     return decorate
 
@@ -93,6 +105,33 @@ def project_at(repo: Path | None, flags: Mapping[str, Any] | None = None) -> Pro
     """
     start = Path(os.getcwd()) if repo is None else repo.absolute()
     return open_project(start, os.environ, flags)
+
+
+def group(text: str, example: str) -> Callable[[Callable[..., Any]], click.Group]:
+    """Makes a function a group of verbs, with ``-h`` and an example.
+
+    Args:
+        text: what it is about, in a line.
+        example: lines of commands.
+    """
+    lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
+    settings = {"help_option_names": ["-h", "--help"]}
+    return click.group(help=text, epilog=f"\b\nExample:\n{lines}", context_settings=settings, no_args_is_help=True)
+
+
+def titles(project: Project, feature: str) -> dict[str, str]:
+    """The titles of a feature's packages, by id."""
+    return {wp: package.title for wp, package in project.read(feature).packages.items()}
+
+
+def settle(project: Project, speak: Speaker) -> None:
+    """Waits up to two seconds until a server has acknowledged what was recorded; a warning when none has."""
+    from agentpkg.relay import client, place
+
+    project.poke()
+    if not client.wait_published(project.state, project.ledger, project.ledger.last_rowid()):
+        why = place.read_status(project.state).get("problem") or "no server has acknowledged them yet"
+        speak.warn(f"events wait in the outbox: {why}")
 
 
 def package_words(words: tuple[str, ...]) -> tuple[str | None, str]:

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from agentpkg.cli.common import Speaker, project_at, verb
+from agentpkg.cli.common import Speaker, project_at, titles, verb
 from agentpkg.core.errors import BadInput, FellShort
 from agentpkg.core.model import FeatureState, State
 from agentpkg.engine import moving
 from agentpkg.engine.project import Project
 
-_TARGETS = click.Choice([*(s.value for s in State if s is not State.DOING), FeatureState.SHIPPED.value])
+_TARGETS = click.Choice([*(state.value for state in State), FeatureState.SHIPPED.value])
 
 
 def options(function: Any) -> Any:
@@ -54,20 +54,33 @@ def package(
         raise BadInput("--force needs --reason", "say why in a few words; it is kept in the audit chain")
     found, wp = project.find_package(wp, feature)
     wish = moving.Wish(State(to), force, reason, feedback.read_text("utf-8", "replace") if feedback else None)
-    moved = moving.move(project, found, wp, wish)
+    try:
+        moved = moving.move(project, found, wp, wish)
+    except FellShort as short:
+        return _fell_short(project, found, wp, short, speak)
     if isinstance(moved, moving.NotApproved):
-        raise FellShort(
+        unfit = FellShort(
             f"{wp} was judged anew on the moved target and needs changes: {moved.reason}",
             f"see `agentpkg review {found} {wp}`",
             code="changes_requested",
         )
+        return _fell_short(project, found, wp, unfit, speak)
     if speak.json:
         speak.document(moved.as_json())
         return 0
-    from agentpkg.cli import render
+    from agentpkg.cli import render, render_work
 
-    render.moved(moved)
+    render.show(render_work.moved(moved, titles(project, found)))
     return 0
+
+
+def _fell_short(project: Project, feature: str, wp: str, short: FellShort, speak: Speaker) -> int:
+    """The package is not where it was asked to be: with ``--json`` the command's own document says where it is."""
+    if not speak.json:
+        raise short
+    state = project.row(feature, wp).state
+    speak.document(moving.Moved(feature, wp, State.FOR_REVIEW, state).as_json() | {"reason": short.message})
+    return short.exit_code
 
 
 def _feature(project: Project, name: str, asked: dict[str, Any], speak: Speaker) -> int:

@@ -42,11 +42,18 @@ def can_redraw() -> bool:
     return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
+class _Console(Console):
+    """A console that leaves a reader who has gone to the command line's outermost layer."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(stderr: bool = False) -> Console:
     """A console for one of the two streams; without colours where nobody wants them."""
     plain = is_plain()
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
+    return _Console(
         file=stream, force_terminal=stream.isatty(), color_system=None if plain else "auto", no_color=plain,
         markup=False, emoji=False, highlight=False, legacy_windows=False,
     )  # fmt: skip
@@ -109,9 +116,9 @@ def percent(done: int, total: int) -> str:
     return f"{done * 100 // total}%" if total else "0%"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str | None = None) -> str:
     """``1 file``, ``3 files``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def size(number: int) -> str:

@@ -31,7 +31,7 @@ class Look:
     jobs: int
 
 
-def stateword(package: Json) -> str:
+def state_word(package: Json) -> str:
     """A package's state with what belongs to it: ``planned (ready)``, ``doing (claude-code)``."""
     state, verdict = package["state"], package.get("verdict")
     more = ""

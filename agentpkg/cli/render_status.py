@@ -129,11 +129,12 @@ def _folded(look: Look, packages: Sequence[Json], detailed: Sequence[str]) -> li
 
 def _row(look: Look, package: Json, names: int, width: int, brief: bool) -> Text:
     shown = "ready" if package["ready"] else package["state"]
+    style = render.state_style(shown)
     title = Text(render.safe(package["title"]))
     title.truncate(width, overflow="ellipsis", pad=True)
     row = line(
         "  ", (package["id"].ljust(names), "bold"), "  ", title, "  ",
-        render.bar(_filled(package), 12, render.state_style(shown)), "  ", (state_word(package), render.state_style(shown)),
+        render.bar(_filled(package), 12, style), "  ", (state_word(package), style),
     )  # fmt: skip
     more = suffix(look, package) if brief else running_time(look, package)
     return row.append(f"  {more}", "dim") if more else row

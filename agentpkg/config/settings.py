@@ -129,7 +129,8 @@ class Check:
     name: Text
     #: through ``/bin/sh -c`` in a throw-away copy of the candidate
     run: Text
-    group: Literal["deliverables", "test-quality", "code-quality", "specification", "governance"] = "code-quality"
+    #: where the review shows it; the usual ones are deliverables, test-quality, code-quality, specification, governance
+    group: Name = "code-quality"
     #: JUnit XML that ``run`` writes; with it the check passes only if the report says so too
     report: RelativePath | None = None
     #: fewest tests that the report must hold

@@ -1,34 +1,37 @@
 """The end of a session: what the agent made comes in through admission, and the facts decide how it ended.
 
 Its supervisor does this; after a supervisor's death the next command does, from what lies in the session's folder.
-Each step may be repeated, so that a death in the middle is finished by whoever comes next.
+Each step may be repeated, so that a death in the middle is finished by whoever comes next: what is known of the
+process is written down first, and what was found before anything is given back.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from agentpkg.core.errors import AgentpkgError
+from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.model import FailureClass, Outcome
-from agentpkg.engine import control, transition
+from agentpkg.engine import control, tampering, transition
 from agentpkg.engine.plan import SessionPlan
-from agentpkg.files import read_bounded, remove_tree
-from agentpkg.git import fingerprint, private, quarantine, worktrees
+from agentpkg.files import read_bounded, remove_tree, write_atomic
+from agentpkg.git import private, quarantine, worktrees
 from agentpkg.git.admission import Admitted, Refused, Request, admit
 from agentpkg.git.admission_policy import Guard
 from agentpkg.git.discover import Repository, admin_dir_of
 from agentpkg.git.identity import user_identity
 from agentpkg.git.repo import Git, GitFailed
+from agentpkg.harnesses.base import StreamEnd
 from agentpkg.ledger.ledger import Ledger
+from agentpkg.secrets.redact import Redactor
 from agentpkg.sessions.judge import Facts, Judgement, judge
 
-#: the fingerprint of the real repository from before the agent started
-FINGERPRINT = "fingerprint.json"
+#: what the supervisor knew of the process when all of it was dead, and what was found afterwards
+_FACTS, _FOUND = "facts.json", "found.json"
 _LIMIT = 64 << 20
-
-FindSecret = Callable[[bytes], str | None]
 
 
 class Desk(Protocol):
@@ -49,10 +52,12 @@ class Desk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found when all of a session was dead.
+    """What was found when all of a session was dead; all texts are redacted.
 
     Attributes:
-        admitted: the commits that came in.
+        head: the branch's tip after admission, None when nothing came in.
+        commits: the commits that came in, ``(id, subject)``, oldest first.
+        files_changed: how many files they change.
         refused: why commits did not come in, the first finding as text.
         stops: changes to the real repository that stop the package.
         reports: changes to the real repository that are only told.
@@ -60,7 +65,9 @@ class Found:
         uncommitted: how many paths were not committed.
     """
 
-    admitted: Admitted | None = None
+    head: str | None = None
+    commits: tuple[tuple[str, str], ...] = ()
+    files_changed: int = 0
     refused: str | None = None
     stops: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
@@ -68,59 +75,96 @@ class Found:
     uncommitted: int = 0
 
 
-def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, find_secret: FindSecret | None) -> Found:
+def facts_of(folder: Path) -> Facts | None:
+    """What a supervisor that died while it concluded had written down; None when it did not come that far."""
+    values = _read(folder / _FACTS)
+    if values is None:
+        return None
+    end = {**values["end"], "denials": tuple(values["end"]["denials"])}
+    return Facts(**{**values, "end": StreamEnd(**end)})
+
+
+def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor: Redactor | None) -> Found:
     """Takes in what a session made, gives its worktree back, and records how it ended.
 
     Args:
-        facts: what the supervisor knows of the process; the rest is found here.
-        find_secret: gives the name of a secret in some bytes; None: unknown, so that nothing can be admitted.
+        facts: what is known of the process; the rest is found here.
+        redactor: knows the session's secrets; None: they are unknown, so that nothing can be admitted.
     """
-    found = _gather(desk, plan, folder, find_secret)
-    carried = plan.carried if found.refused is None else 0
+    safe = redactor or Redactor({})
+    facts = replace(facts, trouble=safe.redact(facts.trouble) if facts.trouble else None)
+    if facts_of(folder) is None:
+        write_atomic(folder / _FACTS, json.dumps(asdict(facts)))
+    found = _remembered(folder)
+    if found is None:
+        found = _gather(desk, plan, folder, redactor)
+        write_atomic(folder / _FOUND, json.dumps(asdict(found)))
+    _give_back(desk, plan, folder, found)
+    quarantine.seal(desk.repository, Path(plan.private), folder)
     facts = replace(
-        facts, admitted=len(found.admitted.commits) if found.admitted else 0, refused=found.refused,
-        uncommitted=found.uncommitted, carried=carried,
+        facts, admitted=len(found.commits), refused=found.refused, uncommitted=found.uncommitted,
+        carried=plan.carried if found.refused is None else 0,
     )  # fmt: skip
     end = _end(plan, folder, judge(facts), facts, found)
-    if found.refused is not None or found.stops:
-        _set_aside(desk, plan, folder)
-    quarantine.seal(desk.repository, Path(plan.private), folder)
     with desk.ledger.write() as tx:
-        for commit in found.admitted.commits if found.admitted else ():
-            transition.commit_seen(tx, plan.session, commit.sha, commit.subject)
+        for sha, subject in found.commits:
+            transition.commit_seen(tx, plan.session, sha, subject)
         transition.finish(tx, plan.session, end)
     return found
 
 
-def _gather(desk: Desk, plan: SessionPlan, folder: Path, find_secret: FindSecret | None) -> Found:
-    stops, reports = _tampering(desk.repository, plan, folder)
+def _remembered(folder: Path) -> Found | None:
+    values = _read(folder / _FOUND)
+    if values is None:
+        return None
+    for key in ("stops", "reports"):
+        values[key] = tuple(values[key])
+    return Found(**{**values, "commits": tuple((sha, subject) for sha, subject in values["commits"])})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        values: dict[str, Any] = json.loads(read_bounded(path, _LIMIT))
+    except FileNotFoundError:
+        return None
+    return values
+
+
+def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | None) -> Found:
+    safe = redactor or Redactor({})
+    seen = tampering.look(desk.repository, desk.ledger, plan.worktree, folder)
     snapshot, uncommitted = _snapshot(desk, plan)
-    found = Found(stops=stops, reports=reports, snapshot=snapshot, uncommitted=uncommitted)
-    if stops:
-        return _given_back(desk, plan, folder, found)
-    if find_secret is None:
+    found = Found(
+        stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, seen.reports)),
+        snapshot=snapshot, uncommitted=uncommitted,
+    )  # fmt: skip
+    if found.stops:
+        return found
+    if redactor is None:
         reason = "its commits cannot be searched for secrets any more; they are kept in the session's folder"
-        return _given_back(desk, plan, folder, replace(found, refused=reason))
-    outcome = admit(desk.repository, desk.control, _request(desk, plan, find_secret))
+        return replace(found, refused=reason)
+    outcome = admit(desk.repository, desk.control, _request(desk, plan, redactor))
     if isinstance(outcome, Refused):
-        found = replace(found, refused=str(outcome))
-    elif isinstance(outcome, Admitted):
-        found = replace(found, admitted=outcome)
-    return _given_back(desk, plan, folder, found)
+        return replace(found, refused=safe.redact(str(outcome)))
+    if isinstance(outcome, Admitted):
+        commits = tuple((c.sha, safe.redact(c.subject)) for c in outcome.commits)
+        return replace(found, head=outcome.head, commits=commits, files_changed=outcome.files_changed)
+    return found
 
 
-def _request(desk: Desk, plan: SessionPlan, find_secret: FindSecret) -> Request:
+def _request(desk: Desk, plan: SessionPlan, redactor: Redactor) -> Request:
     now = desk.repository.git.run("rev-parse", "--verify", "-q", f"refs/heads/{plan.target}^{{commit}}", ok=(0, 1)).text
     return Request(
         private=Path(plan.private), branch=plan.branch, old=plan.old_head,
-        targets=tuple(tip for tip in (plan.base, now) if tip), find_secret=find_secret,
+        targets=tuple(tip for tip in (plan.base, now) if tip), find_secret=redactor.find,
         guard=Guard(plan.features_dirs), foreign=tuple(_foreign(desk, plan)),
     )  # fmt: skip
 
 
 def _foreign(desk: Desk, plan: SessionPlan) -> list[str]:
     """Tips that other sessions have made, admitted or not."""
-    tips = [row.new_head for row in desk.ledger.sessions() if row.id != plan.session and row.wp != plan.job["wp"]]
+    own = (plan.job["feature"], plan.job["wp"])
+    tips = [row.new_head for row in desk.ledger.sessions() if (row.feature, row.wp) != own]
     live = [row for row in desk.ledger.sessions(live=True) if row.id != plan.session]
     for row in live:
         package = desk.ledger.package(row.feature, row.wp)
@@ -129,18 +173,6 @@ def _foreign(desk: Desk, plan: SessionPlan) -> list[str]:
             tips.append(private.private_tip(where, package.branch))
     mine = {plan.old_head, plan.base}
     return [tip for tip in tips if tip is not None and tip not in mine]
-
-
-def _tampering(repo: Repository, plan: SessionPlan, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What changed in the real repository while the session ran: what stops it, and what is only told."""
-    try:
-        before = fingerprint.Fingerprint.from_json(json.loads(read_bounded(folder / FINGERPRINT, _LIMIT)))
-    except FileNotFoundError:
-        return (), ()
-    admin = admin_dir_of(repo.common_dir, plan.worktree)
-    after = fingerprint.take(repo, plan.worktree)
-    found = fingerprint.compare(before, after, admin.name if admin else None)
-    return found.stops, found.reports
 
 
 def _snapshot(desk: Desk, plan: SessionPlan) -> tuple[str | None, int]:
@@ -163,23 +195,34 @@ def _snapshot(desk: Desk, plan: SessionPlan) -> tuple[str | None, int]:
     return None, 0
 
 
-def _given_back(desk: Desk, plan: SessionPlan, folder: Path, found: Found) -> Found:
-    if plan.worktree.is_dir():
+def _give_back(desk: Desk, plan: SessionPlan, folder: Path, found: Found) -> None:
+    """The worktree is the repository's again; one whose content was refused goes into the session's folder."""
+    if not plan.worktree.is_dir() or plan.worktree.is_symlink():
+        return
+    doubtful = found.refused is not None or bool(found.stops)
+    try:
         private.leave(desk.repository, desk.control, plan.worktree, folder)
-    return found
+    except (Lacking, GitFailed):
+        # what it was given back to is not there any more, which is among the findings
+        if not doubtful:
+            raise
+    if doubtful:
+        _set_aside(desk, plan, folder)
 
 
 def _set_aside(desk: Desk, plan: SessionPlan, folder: Path) -> None:
     """Moves a refused worktree into the session's folder: a plain git in it could still run what was planted."""
     aside = folder / "worktree"
-    if not plan.worktree.is_dir():
-        return
     if aside.exists():
         remove_tree(aside)
-    plan.worktree.rename(aside)
-    (aside / ".git").unlink(missing_ok=True)
+    shutil.move(plan.worktree, aside)
+    dot_git = aside / ".git"
+    if dot_git.is_dir() and not dot_git.is_symlink():
+        dot_git.rename(folder / f"found-in-worktree.{os.urandom(4).hex()}")
+    dot_git.unlink(missing_ok=True)
     with worktrees.refs_lock(desk.repository):
-        worktrees.drop_admin(desk.repository, plan.worktree)
+        if admin_dir_of(desk.repository.common_dir, plan.worktree) is not None:
+            worktrees.drop_admin(desk.repository, plan.worktree)
 
 
 def _end(plan: SessionPlan, folder: Path, said: Judgement, facts: Facts, found: Found) -> transition.End:
@@ -191,8 +234,7 @@ def _end(plan: SessionPlan, folder: Path, said: Judgement, facts: Facts, found: 
     reason = asked.reason if asked is not None and said.outcome is Outcome.CANCELLED else _words(said)
     return transition.End(
         outcome=said.outcome, reason=reason, cause=said.failure, exit_code=facts.exit_code,
-        head=found.admitted.head if found.admitted else None, commits=facts.admitted,
-        files_changed=found.admitted.files_changed if found.admitted else 0, usage=facts.end.usage,
+        head=found.head, commits=facts.admitted, files_changed=found.files_changed, usage=facts.end.usage,
         metadata=_metadata(plan, said, found), cancelled_by=cancelled_by,
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agentpkg.core.errors import BadInput
 from agentpkg.engine.project import Project
 from agentpkg.files import read_bounded, write_atomic
 
@@ -37,10 +38,10 @@ def interrupt(project: Project, session: str, by: str) -> None:
 
 
 def asked(folder: Path) -> Cancel | None:
-    """The request in a session's folder, None when nobody asked."""
+    """The request in a session's folder, None when nobody asked in words that can be read."""
     try:
         return Cancel(**json.loads(read_bounded(folder / _FILE, 1 << 16)))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError, BadInput):
         return None
 
 

@@ -93,6 +93,7 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
         Busy: another session holds the package; nothing was made.
         Lacking: the agent's program is missing, or the isolation level cannot be had; nothing was made.
     """
+    project.require_person(f"start {wp}")
     ready = _prepare(project, feature, wp, wish)
     project.ensure_registered(feature)
     row = _startable(project, feature.id, wp)

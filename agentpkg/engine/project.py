@@ -35,6 +35,7 @@ class Project:
     repository: Repository
     loaded: Loaded
     environ: Mapping[str, str]
+    _existing: Ledger | None = None
 
     @property
     def settings(self) -> Settings:
@@ -57,10 +58,14 @@ class Project:
         self.state.mkdir(mode=0o700, exist_ok=True)
         return Ledger.open(self.state / "ledger.db")
 
-    @cached_property
+    @property
     def ledger_if_any(self) -> Ledger | None:
         """The ledger, or None where no command has changed state yet; creates nothing."""
-        return Ledger.open_existing(self.state / "ledger.db")
+        if "ledger" in self.__dict__:
+            return self.ledger
+        if self._existing is None:
+            self._existing = Ledger.open_existing(self.state / "ledger.db")
+        return self._existing
 
     @cached_property
     def control(self) -> Git:

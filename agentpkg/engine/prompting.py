@@ -174,7 +174,7 @@ def _on_branch(project: Project, row: PackageRow, target: str) -> tuple[str, ...
     if tip is None:
         return ()
     own = commits(project.repository.git, tip, project.target_tip(target))
-    return tuple(c.subject for c in reversed(own) if len(c.parents) < 2)
+    return tuple(c.subject for c in own if len(c.parents) < 2)
 
 
 def _last_words(project: Project, session: str) -> str:

@@ -1,11 +1,14 @@
 """What a command that was killed left half done, found and finished by the next one."""
 
+import os
+
 from agentpkg import proc
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import SessionRow
-from agentpkg.engine import conclude, dispatch, merging
+from agentpkg.engine import conclude, dispatch, lease, merging
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
+from agentpkg.git import provision
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
@@ -15,14 +18,15 @@ from agentpkg.sessions.runner import session_mark
 def reconcile(project: Project) -> list[str]:
     """Ends sessions whose supervisor is dead, and finishes landings that were cut short.
 
-    A process that cannot be judged is left alone: unknown is not dead.
+    A process that cannot be judged is left alone: unknown is not dead. Of several commands that look at once, one
+    takes a session over and ends it; should that one die too, the next does.
 
     Returns:
         What was done, one sentence each.
     """
     done = []
     for row in project.ledger.sessions(live=True):
-        if is_dead(row):
+        if is_dead(row) and lease.take(project.ledger, row.id, os.getpid(), is_dead):
             _conclude_orphan(project, row)
             done.append(f"session {row.id} of {row.wp} had lost its supervisor")
     return done + merging.recover(project)
@@ -36,28 +40,32 @@ def is_dead(row: SessionRow) -> bool:
 
 
 def _conclude_orphan(project: Project, row: SessionRow) -> None:
-    """Ends what the session's processes are still running, takes in its commits, and records the failure."""
+    """Ends what the session's processes are still running, takes in its commits, and records the end."""
     proc.kill_marked(session_mark(row.id))
     folder = project.state / "sessions" / row.id
-    trouble = "its supervisor died"
     try:
         plan = read_plan(folder)
-        conclude.conclude(project, plan, folder, Facts(trouble=trouble, exit_code=None), _finder(project, plan))
     except FileNotFoundError:
         conclude.failed(project, row.id, "its dispatcher died before it began")
-    except AgentpkgError as error:
-        conclude.failed(project, row.id, f"{trouble}; then: {error.message}")
+        project.poke()
+        return
+    trouble = "its supervisor died"
+    try:
+        redactor = _redactor(project, plan)
+        facts = conclude.facts_of(folder) if redactor is not None else None
+        conclude.conclude(project, plan, folder, facts or Facts(trouble=trouble, exit_code=None), redactor)
+    except (AgentpkgError, OSError) as error:
+        conclude.failed(project, row.id, f"{trouble}; then: {conclude.said_of(error)}")
     project.poke()
 
 
-def _finder(project: Project, plan: SessionPlan) -> conclude.FindSecret | None:
-    """Finds the session's secrets in what it made; None when their values are not to be had from here."""
-    if not plan.secret_names:
-        return lambda data: None
+def _redactor(project: Project, plan: SessionPlan) -> Redactor | None:
+    """Knows the session's secrets; None when their values are not to be had from here."""
     asked = {name: f"${{{{ secrets.{name} }}}}" for name in plan.secret_names}
     assert referenced(asked) == set(plan.secret_names)
     try:
-        found = resolve_environment(asked, dispatch.secret_providers(project))
+        found = resolve_environment(asked, dispatch.secret_providers(project)) if asked else None
+        copied = provision.values(project.repository, project.settings.worktree.copy)
     except BadInput:
         return None
-    return Redactor(found.secrets).find
+    return Redactor(found.secrets if found else {}, copied)

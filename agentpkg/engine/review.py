@@ -41,10 +41,11 @@ def review(project: Project, feature: str, wp: str) -> Judged:
     """Judges a package's branch tip on today's target.
 
     Raises:
-        NotAllowed: the package does not wait for review, or its branch is gone.
+        NotAllowed: the package does not wait for review, its branch is gone, or an agent asks.
         Busy: another command is judging it.
         Lacking: the machine could not give a verdict; nothing is recorded.
     """
+    project.require_person(f"review {wp}")
     row = require_for_review(project, feature, wp)
     lock = project.state / "locks" / f"review-{feature}-{wp}.lock"
     with files.lock(lock, timeout=0, what=f"the review of {feature} {wp}"):

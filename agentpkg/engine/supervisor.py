@@ -19,10 +19,10 @@ from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.engine import control as requests
+from agentpkg.engine import lease
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
 from agentpkg.ledger.ledger import Ledger
-from agentpkg.proc import identity
 from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
 from agentpkg.sessions import environment, runner, watcher
@@ -96,21 +96,22 @@ class Supervisor:
         self._conclude(facts)
 
     def _claim(self) -> bool:
-        """Makes the lease this process's own; False when somebody has ended it meanwhile."""
-        me = identity(os.getpid())
-        assert me is not None
-        with self.ledger.write() as tx:
-            row = tx.session(self.plan.session)
-            if row is None or row.ended_at is not None:
-                return False
-            tx.put_session(replace(row, pid=me.pid, pid_started=me.started, boot_id=me.boot_id))
-        return True
+        """Makes the lease this process's own; False when somebody has ended the session, or is about to."""
+        held_by = tuple(self.hidden.get("held_by", ()))
+        watched = lease.owned_by(os.getppid())
+        return lease.take(
+            self.ledger, self.plan.session, os.getpid(),
+            lambda row: (row.pid, row.pid_started) == held_by or watched(row),
+        )  # fmt: skip
 
     def _run(self) -> Facts:
         from agentpkg.core.errors import AgentpkgError
 
         try:
             trouble = self._set_up()
+            stop = self._stop_wanted()
+            if stop is not None:
+                return Facts(stop=stop, exit_code=None)
             return Facts(trouble=trouble) if trouble else self._run_agent()
         except AgentpkgError as error:
             return Facts(trouble=error.message, exit_code=None)
@@ -166,7 +167,7 @@ class Supervisor:
         from agentpkg.engine.conclude import conclude
         from agentpkg.relay import client
 
-        found = conclude(self, self.plan, self.folder, facts, self.redactor.find)
+        found = conclude(self, self.plan, self.folder, facts, self.redactor)
         row = self.ledger.session(self.plan.session)
         for line in found.reports:
             self._note("notice", f"in the repository meanwhile: {line}")
@@ -223,7 +224,7 @@ class Supervisor:
             return
         self._seen = tip
         with self.ledger.write() as tx:
-            for commit in reversed(fresh[:100]):
+            for commit in fresh[:100]:
                 subject = self.redactor.redact(commit.subject)
                 transition.commit_seen(tx, self.plan.session, commit.sha, subject)
                 self._note("commit", subject, {"sha": commit.sha})
@@ -239,7 +240,11 @@ class Supervisor:
 
 def main(folder: Path) -> int:
     """Runs the supervisor of the session in ``folder``; its exit code means nothing to anybody."""
-    hidden = json.loads(sys.stdin.buffer.read() or b"{}")
+    given = sys.stdin.buffer.read()
+    if not given:
+        # its dispatcher died before it said what to hide; the next command ends the session
+        return 1
+    hidden = json.loads(given)
     plan = read_plan(folder)
     watcher.start(runner.session_mark(plan.session))
     supervisor = Supervisor(folder, plan, hidden)
@@ -250,7 +255,7 @@ def main(folder: Path) -> int:
         traceback.print_exc()
         from agentpkg.engine.conclude import failed, said_of
 
-        failed(supervisor, plan.session, said_of(error))
+        failed(supervisor, plan.session, supervisor.redactor.redact(said_of(error)))
         return 1
     return 0
 

@@ -108,8 +108,9 @@ def admit(repo: Repository, control: Git, request: Request) -> Admitted | Refuse
     try:
         return _Admission(repo, control, request, tip).run()
     except GitFailed as failed:
-        said = str(failed.details.get("stderr", [""])[-1] if failed.details.get("stderr") else failed.message)
-        return _refused("objects", f"its objects cannot be taken: {said}")
+        said = str((failed.details["stderr"] or [failed.message])[-1])
+        told = said if request.find_secret(os.fsencode(said)) is None else "git's own words hold a secret"
+        return _refused("objects", f"its objects cannot be taken: {told}")
     except OSError as failed:
         return _refused("machine", f"the machine failed: {failed.strerror or failed}")
 
@@ -153,8 +154,9 @@ class _Admission:
         for sha, of in parents.items():
             if not of:
                 found.append(Finding("history", sha, "", "a commit without a parent: the history of something else"))
-            elsewhere = [p for p in of if p in parents or not any(_is_ancestor(git, p, t) for t in targets)]
-            if len(of) > 1 and len(elsewhere) > 1:
+            merged = of if len(of) > 1 else ()
+            elsewhere = [p for p in merged if p in parents or not any(_is_ancestor(git, p, t) for t in targets)]
+            if len(elsewhere) > 1:
                 found.append(Finding("history", sha, "", "a merge of something that is not on the target"))
         foreign = sorted(self._foreign(parents))
         return found + [Finding("foreign_commit", sha, "", "a commit of another branch") for sha in foreign]

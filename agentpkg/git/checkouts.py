@@ -76,20 +76,21 @@ def in_the_way(checkout: Checkout, changes: Sequence[Change]) -> list[str]:
     for change in changes:
         if change.status == "A":
             found.update(_blocking(checkout.work_tree, change.path, going))
-    folders = {above for c in changes if c.status != "A" for above in _above(c.path)}
+    folders = {above for c in changes if c.status != "A" for above in folders_above(c.path)}
     # git would take a link that the user put in place of a folder for the folder
     found.update(folder for folder in folders if (checkout.work_tree / folder).is_symlink())
     return sorted(found)
 
 
-def _above(path: str) -> list[str]:
+def folders_above(path: str) -> list[str]:
+    """The folders a path lies in, outermost first."""
     parts = path.split("/")
     return ["/".join(parts[:number]) for number in range(1, len(parts))]
 
 
 def _blocking(root: Path, path: str, going: set[str]) -> Iterator[str]:
     """What of the user's is at ``path`` or in place of a folder above it."""
-    for above in _above(path):
+    for above in folders_above(path):
         if above in going or not os.path.lexists(root / above):
             return
         if (root / above).is_symlink() or not (root / above).is_dir():
@@ -140,7 +141,7 @@ def _may_be_filtered(repo: Repository, control: Git, new: str, paths: Sequence[s
     """Whether any attributes file above these paths speaks of filters: most repositories have none at all."""
     folders = {""}
     for path in paths:
-        folders.update(f"{above}/" for above in _above(path))
+        folders.update(f"{above}/" for above in folders_above(path))
     asked = "".join(f"{new}:{folder}.gitattributes\n" for folder in folders if "\n" not in folder)
     told = control.run("cat-file", "--batch", stdin=asked.encode(*_AS_IS)).stdout
     local = read_small(repo.common_dir / "info" / "attributes", 1 << 20) or b""

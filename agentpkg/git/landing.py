@@ -189,7 +189,15 @@ def _prepared(repo: Repository, plan: LandingPlan) -> "Iterator[_Commit]":
         heard = [child.stdout.readline(), child.stdout.readline()]
         if heard != [b"start: ok\n", b"prepare: ok\n"]:
             raise _NotPrepared
-        yield _Commit(child.stdin, child.stdout)
+        try:
+            yield _Commit(child.stdin, child.stdout)
+        finally:
+            # at the end of its input git takes an open transaction back; killed, it would leave its locks behind
+            try:
+                child.stdin.close()
+            except BrokenPipeError:
+                pass
+            child.wait()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agentpkg.git.checkouts import Checkout, view
+from agentpkg.git.checkouts import Checkout, folders_above, view
 from agentpkg.git.diff import Change, changed_paths
 from agentpkg.git.discover import Repository
 from agentpkg.git.landing_journal import Journal, journals, stamp
@@ -118,10 +118,11 @@ def _restore(root: Path, path: str, before: Path, after: Path) -> bool:
     here = root / path
     if _same(here, before / path):
         return True
+    if any((root / above).is_symlink() for above in folders_above(path)):
+        return False
     if not (_same(here, after / path) or _is_beginning(here, after / path)):
         return False
-    _replace(here, before / path, root)
-    return True
+    return _replace(here, before / path, root)
 
 
 @contextmanager
@@ -146,12 +147,12 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _look(path: Path) -> tuple[str, bytes]:
-    """What is at a path, as far as git would store it: kind and bytes."""
+    """What is at a path, as far as git would store it there: kind and bytes. A folder is stored elsewhere."""
     if path.is_symlink():
         return "link", os.fsencode(os.readlink(path))
     if path.is_file():
         return ("program" if os.access(path, os.X_OK) else "file"), path.read_bytes()
-    return ("none" if not os.path.lexists(path) else "other"), b""
+    return ("other" if path.exists() and not path.is_dir() else "none"), b""
 
 
 def _is_beginning(here: Path, after: Path) -> bool:
@@ -160,14 +161,21 @@ def _is_beginning(here: Path, after: Path) -> bool:
     return kind == "none" or (kind in ("file", "program") and after.is_file() and after.read_bytes().startswith(data))
 
 
-def _replace(here: Path, before: Path, root: Path) -> None:
-    if os.path.lexists(here):
+def _replace(here: Path, before: Path, root: Path) -> bool:
+    """Puts what was before in place; False when a folder with something of the user's is there now."""
+    if here.is_dir() and not here.is_symlink():
+        try:
+            here.rmdir()
+        except OSError:
+            return False
+    elif os.path.lexists(here):
         here.unlink()
-    if not os.path.lexists(before):
+    if not os.path.lexists(before) or (before.is_dir() and not before.is_symlink()):
         _remove_empty_folders(here.parent, root)
-        return
+        return True
     here.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(before, here, follow_symlinks=False)
+    return True
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:

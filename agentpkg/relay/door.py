@@ -43,7 +43,7 @@ class Door:
         while not _locked(life):
             status = place.read_status(state)
             fits = digest is None or status.get("settings") == digest
-            there = place.send(status.get("socket") or "", message if fits else {"yield": True})
+            there = bool(status.get("socket")) and place.send(status["socket"], message if fits else {"yield": True})
             if (there and fits) or time.monotonic() > deadline:
                 os.close(life)
                 return None

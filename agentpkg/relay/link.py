@@ -8,10 +8,10 @@ from agentpkg.bus.access import Access, Settings, of_settings
 from agentpkg.bus.server import EmbeddedServer
 
 if TYPE_CHECKING:
-    from agentpkg.bus.nats import Publisher
+    from agentpkg.bus.nats import BusDown, Publisher
 
 #: failures in a row after which a server of one's own is started anew: one that met a full disk refuses
-#: everything from then on, also when there is room again
+#: everything from then on, also when there is room again. One that does not answer is not asked twice.
 _FAILURES = 2
 
 
@@ -57,8 +57,8 @@ class Link:
         try:
             self._publisher = publisher = await Publisher.open(access)
             self.new_stream |= await publisher.ensure_stream()
-        except BusDown:
-            await self.failed()
+        except BusDown as error:
+            await self.failed(error)
             raise
         return publisher
 
@@ -71,9 +71,11 @@ class Link:
         await asyncio.to_thread(self._server.start)
         return self._server.coordinator
 
-    async def failed(self) -> None:
+    async def failed(self, error: "BusDown") -> None:
         """Told after something failed: the stream may be gone, or the server in trouble."""
-        self._failures += 1
+        from agentpkg.bus.nats import Deaf
+
+        self._failures += _FAILURES if isinstance(error, Deaf) else 1
         await self._disconnect()
 
     def worked(self) -> None:

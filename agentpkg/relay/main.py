@@ -44,7 +44,9 @@ _SAID = 200
 
 def log(text: str) -> None:
     """Adds a line to ``run/relay.log``, where the process's standard error goes."""
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {os.getpid()} {text}", file=sys.stderr, flush=True)  # noqa: T201
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    sys.stderr.write(f"{moment} {os.getpid()} {text}\n")
+    sys.stderr.flush()
 
 
 def main(state: Path, handed: bytes) -> int:

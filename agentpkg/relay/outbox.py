@@ -87,8 +87,8 @@ class Outbox:
             return len(rows)
         try:
             acknowledged = await publisher.publish(messages)
-        except BusDown:
-            await self._link.failed()
+        except BusDown as error:
+            await self._link.failed(error)
             raise
         self._link.worked()
         return len(rows) if acknowledged == len(messages) else good[acknowledged]

@@ -227,8 +227,9 @@ def test_a_lying_commit_graph_is_not_believed(session: Session) -> None:
 @pytest.mark.parametrize(
     ("path", "rule"),
     [
-        (".gitattributes", "control_file"), ("src/deep/.GitAttributes", "control_file"), (".gitmodules", "control_file"),
-        ("src/.GITMODULES", "control_file"), (".kittify/config.yaml", "governance"), (".KITTIFY/new", "governance"),
+        (".gitattributes", "control_file"), ("src/deep/.GitAttributes", "control_file"),
+        (".gitmodules", "control_file"), ("src/.GITMODULES", "control_file"),
+        (".kittify/config.yaml", "governance"), (".KITTIFY/new", "governance"),
         ("features/x/spec.md", "features"), ("Features/y/spec.md", "features"), ("kitty-specs/1/spec.md", "features"),
         ("sub/.gitattributes\u200d", "control_file"), ("features", "features"), (".kittify", "governance"),
     ],
@@ -474,6 +475,17 @@ def test_ten_thousand_commits_enter(session: Session) -> None:
     subprocess.run(["git", "fast-import", "--quiet"], cwd=session.worktree, input=text.encode(), check=True)
     session.move(session.plumb("rev-parse", "refs/heads/many"))
     assert len(session.admitted().commits) == 10_000
+
+
+def test_commits_of_a_shallow_sha256_clone_in_a_strange_place_enter(tmp_path: Path) -> None:
+    origin, path = tmp_path / "origin", tmp_path / 'a: "strange" place'
+    git(tmp_path, "init", "-q", "-b", "main", "--object-format=sha256", str(origin))
+    commit(origin, {"a": "1\n"}, "one")
+    commit(origin, {"a": "2\n"}, "two")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{origin}", str(path))
+    session = begin(path)
+    session.commit({"b": "b"})
+    assert len(session.admitted().commits) == 1
 
 
 def test_odd_file_names_enter(session: Session) -> None:

@@ -1,14 +1,21 @@
 import asyncio
 import json
+import os
 import queue
+import signal
+import sqlite3
 import threading
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import nats.errors
 import pytest
 
+from agentpkg.bus import keys
 from agentpkg.bus.access import Settings
 from agentpkg.bus.listen import tail
+from agentpkg.bus.server import EmbeddedServer
 from agentpkg.core.errors import Lacking
 from agentpkg.relay import client
 from tests.support import relay_world
@@ -87,6 +94,7 @@ def test_without_credentials_nobody_gets_in(world: RelayWorld) -> None:
         as_client(found["url"], None, nothing)
 
 
+@pytest.mark.slow
 def test_the_endpoint_holds_the_server_and_a_viewer_keeps_it(world: RelayWorld) -> None:
     found = client.endpoint(world.state, world.settings)
     relay = world.pid()
@@ -114,6 +122,41 @@ def test_asking_for_the_endpoint_starts_the_server_where_there_is_no_ledger(worl
     assert not (world.state / "ledger.db").exists()
 
 
+def test_a_users_own_server_may_go_and_come_back(scratch: ScratchFactory, tmp_path: Path) -> None:
+    relay_world.need_server()
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    server = EmbeddedServer(theirs, "team")
+    server.start()
+    seed = keys.seed_file(theirs / "run", keys.COORDINATOR)
+    settings = Settings(url=server.url, credentials=str(seed), prefix="team")
+    with relay_world.opened(scratch(), settings) as world:
+        world.publish(2)
+        assert not (world.state / "js").exists()
+        server.stop()
+        world.commit()
+        assert world.poke()
+        until(lambda: world.status.get("problem"), what="the problem")
+        assert client.wait_published(world.state, world.ledger, 3) is False
+        server.start()
+        world.publish()
+        assert [event["n"] for event in history(world, "team")] == [1, 2, 3, 4]
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_deaf_server_is_started_anew(world: RelayWorld) -> None:
+    world.publish()
+    deaf = world.server_pid()
+    os.kill(deaf, signal.SIGSTOP)
+    world.commit()
+    world.poke()
+    world.published(40)
+    assert world.server_pid() != deaf
+    assert not runs(deaf)
+    assert [event["n"] for event in history(world)] == [1, 2]
+
+
 def test_the_endpoint_of_a_users_server_shows_no_password(scratch: ScratchFactory) -> None:
     with relay_world.opened(scratch(), Settings(url="nats://u:secret@example.org:4222", prefix="team")) as world:
         assert client.endpoint(world.state, world.settings) == {
@@ -121,7 +164,7 @@ def test_the_endpoint_of_a_users_server_shows_no_password(scratch: ScratchFactor
         }  # fmt: skip
 
 
-def test_the_endpoint_without_a_server_says_what_is_missing(scratch: ScratchFactory, tmp_path: Any) -> None:
+def test_the_endpoint_without_a_server_says_what_is_missing(scratch: ScratchFactory, tmp_path: Path) -> None:
     with (
         relay_world.opened(scratch(), relay_world.no_server(tmp_path)) as world,
         pytest.raises(Lacking, match="cannot be run"),
@@ -152,9 +195,6 @@ def test_what_cannot_be_published_does_not_stop_the_rest(world: RelayWorld) -> N
 
 def test_published_twice_is_stored_once(world: RelayWorld) -> None:
     world.publish(5)
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(world.state / "ledger.db")) as connection, connection:
         connection.execute("UPDATE events SET sent = 0")
     world.publish()
@@ -162,8 +202,6 @@ def test_published_twice_is_stored_once(world: RelayWorld) -> None:
 
 
 def test_a_tail_goes_on_after_the_server_was_killed(world: RelayWorld) -> None:
-    import os
-
     world.publish(2)
     heard: queue.Queue[int] = queue.Queue()
 

@@ -28,6 +28,7 @@ def test_a_committed_event_is_published_and_everything_ends_by_itself(world: Rel
     assert anchored(discover(world.repo), "001-demo")[0] == 3
 
 
+@pytest.mark.slow
 def test_without_a_server_rows_wait_the_chain_is_anchored_and_the_relay_ends(
     scratch: ScratchFactory, tmp_path: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_an_unreachable_server_keeps_nobody_and_loses_nothing(scratch: ScratchFa
         assert not runs(relay)
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_given_up_within_ten_seconds(scratch: ScratchFactory) -> None:
     away = Settings(url=f"nats://127.0.0.1:{relay_world.free_port()}")
     with relay_world.opened(scratch(), away) as world:
@@ -76,6 +78,7 @@ def test_of_twenty_racing_starters_exactly_one_relay_comes(world: RelayWorld) ->
     assert world.relays() == [world.pid()]
 
 
+@pytest.mark.slow
 def test_twenty_relays_started_by_hand_leave_one(world: RelayWorld) -> None:
     world.commit()
     started = [
@@ -152,6 +155,7 @@ def test_a_deleted_repository_ends_its_relay_and_is_not_made_again(world: RelayW
     assert not world.poke()
 
 
+@pytest.mark.slow
 def test_a_damaged_ledger_ends_the_relay_without_a_loop(world: RelayWorld) -> None:
     world.ledger.close()
     (world.state / "ledger.db").write_bytes(b"not a database" * 1000)

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nats
 import pytest
+from nats.aio.client import Client
 
 from agentpkg.bus.access import Settings
 from agentpkg.bus.server import find_program
@@ -121,9 +121,10 @@ def as_client(url: str, seed: str | None, act: Callable[[Any], Awaitable[Any]]) 
         async def on_error(error: Exception) -> None:
             errors.append(error)
 
-        connection = await nats.connect(url, nkeys_seed=seed, error_cb=on_error, allow_reconnect=False)
+        connection: Any = Client()
         connection.errors_seen = errors
         try:
+            await connection.connect(url, nkeys_seed=seed, error_cb=on_error, allow_reconnect=False)
             return await act(connection)
         finally:
             await connection.close()

@@ -1,0 +1,116 @@
+"""What a person sees of a ``run``: a line for every event, a live board where there is a terminal, and the end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from agentpkg.cli import render
+from agentpkg.cli.render import Part, line
+from agentpkg.core.model import EventRow
+
+Json = Mapping[str, Any]
+
+
+def event(row: EventRow) -> Text | None:
+    """An event as a sentence, None for one that another one tells better."""
+    parts = row.subject.split(".")
+    said = _sentence(parts, row.payload)
+    if said is None:
+        return None
+    return line((render.seconds_of_day(str(row.payload.get("time"))), "dim"), " ", *said)
+
+
+def subject(name: str, payload: Json) -> Text:
+    """Any event with its subject, for ``events tail``."""
+    known = {key: value for key, value in payload.items() if key not in ("id", "time", "seq")}
+    told = " ".join(f"{key}={value}" for key, value in known.items())
+    return line((render.seconds_of_day(str(payload.get("time"))), "dim"), " ", (name, "cyan"), "  ", told)
+
+
+def _sentence(parts: list[str], said: Json) -> list[Part] | None:
+    if parts[0] == "agent":
+        return _of_session(parts, said)
+    if len(parts) > 4 and parts[2] == "wp":
+        return _of_package(parts[3], ".".join(parts[4:]), said)
+    return [("Feature", "bold"), f" {parts[1]}: {said.get('from')} → ", _state(said.get("to"))]
+
+
+def _of_session(parts: list[str], said: Json) -> list[Part] | None:
+    if parts[3] == "commit":
+        return ["  ", (render.short(str(said.get("sha")))[:8], "dim"), f" {said.get('message')}"]
+    if parts[3] == "started":
+        return [(str(said.get("wp_id")), "bold"), f"  {said.get('agent') or 'agent'} started, session {parts[2]}"]
+    if parts[3] == "completed":
+        commits, files = int(said.get("commits") or 0), int(said.get("files_changed") or 0)
+        facts = f"{render.count(commits, 'commit')}, {render.count(files, 'file')}"
+        mark = render.mark("pass" if said.get("success") else "fail")
+        return [(str(said.get("wp_id")), "bold"), "  ", mark, f" session {said.get('outcome')} ({facts})"]
+    return None
+
+
+def _of_package(wp: str, what: str, said: Json) -> list[Part] | None:
+    name: Part = (wp, "bold")
+    if what == "unblocked":
+        return [name, f"  unblocked by {said.get('unblocked_by')}"]
+    if what == "review.completed":
+        good = said.get("verdict") == "approved"
+        word = "approved" if good else "changes requested"
+        return [name, "  ", render.mark("pass" if good else "fail"), f" review {word} (cycle {said.get('cycle')})"]
+    return [name, f"  {said.get('from')} → ", _state(said.get("to"))]
+
+
+def _state(name: object) -> Part:
+    return (str(name), render.state_style(str(name)))
+
+
+# --------------------------------------------------------------------------- the end
+
+
+def finished(document: Json, stuck_first: bool, seconds: int) -> list[Text]:
+    """The last screen of a run.
+
+    Args:
+        document: as the last line of ``run --json`` has it.
+        stuck_first: a person stopped the run.
+        seconds: how long it took.
+    """
+    done, total = document["progress"]["done"], document["progress"]["total"]
+    good = not document["stuck"]
+    word = "done" if good else ("stopped" if stuck_first else "stuck")
+    lines = [
+        Text(""),
+        line(render.mark("pass" if good else "fail"), (f" {document['feature']}: {word}", "bold"),
+             f" after {render.clock(seconds)}"),
+        line("  ", render.progress_bar(done, total), f" {done}/{total} packages done, feature {document['state']}"),
+    ]  # fmt: skip
+    if document["stuck"]:
+        lines.append(line(("Not finished:", "bold")))
+        rows = [(f"  {one['wp']}", _state(one["state"]), one["reason"]) for one in document["stuck"]]
+        lines += render.table(rows)
+        again = f"agentpkg run {document['feature']}"
+        return [*lines, line("Next: ", (f"agentpkg status {document['feature']}", "bold"), ", then ", (again, "bold"))]
+    return [*lines, *_after(document)]
+
+
+def _after(document: Json) -> list[Text]:
+    feature = document["feature"]
+    verify = line("Next: ", (f"agentpkg events audit-verify --feature {feature}", "bold"))
+    if document["state"] != "validated":
+        return [verify]
+    return [verify, line("      ", (f"agentpkg move {feature} --to shipped", "bold"))]
+
+
+def stopping(running: list[str], may_ask: bool) -> list[str]:
+    """What is said after the first Ctrl-C.
+
+    Args:
+        running: the packages whose sessions run.
+        may_ask: somebody can answer.
+    """
+    if not running:
+        return ["Stopping: nothing new is started."]
+    names = ", ".join(running)
+    if may_ask:
+        return [f"Stopping: nothing new is started. Let {names} finish? [Y/n] (Ctrl-C once more stops them now)"]
+    return [f"Stopping: nothing new is started; {names} may finish. Ctrl-C once more stops them now."]

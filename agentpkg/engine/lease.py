@@ -1,0 +1,39 @@
+"""Who owns a live session: the process whose identity its row names.
+
+Ownership passes from the dispatcher to the supervisor, and from a dead one to the command that ends the session. Each
+passes it on in one transaction that looks at the owner it expects, so that no two ever act for one session.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from agentpkg import proc
+from agentpkg.core.model import SessionRow
+from agentpkg.ledger.ledger import Ledger
+
+
+def owned_by(pid: int) -> Callable[[SessionRow], bool]:
+    """Whether a session's row names this very process, as it runs now."""
+    who = proc.identity(pid)
+    return lambda row: who is not None and (row.pid, row.pid_started) == (who.pid, who.started)
+
+
+def take(ledger: Ledger, session: str, pid: int, may: Callable[[SessionRow], bool]) -> bool:
+    """Makes a process the owner of a live session.
+
+    Args:
+        pid: of the new owner, which must be alive.
+        may: looks at the row within the transaction: whether its owner gives way.
+
+    Returns:
+        False, with nothing changed, when the session has ended or belongs to somebody else.
+    """
+    who = proc.identity(pid)
+    if who is None:
+        return False
+    with ledger.write() as tx:
+        row = tx.session(session)
+        if row is None or row.ended_at is not None or not may(row):
+            return False
+        tx.put_session(replace(row, pid=who.pid, pid_started=who.started, boot_id=who.boot_id))
+    return True

@@ -1,0 +1,102 @@
+"""What changed in the real repository while a session ran, without what the ledger explains.
+
+Other packages begin, are admitted and land all the while; only what none of that accounts for is worth a person's look.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from agentpkg.core.model import PackageRow, SessionRow, State
+from agentpkg.files import read_bounded, write_atomic
+from agentpkg.git import fingerprint, worktrees
+from agentpkg.git.discover import Repository, admin_dir_of
+from agentpkg.git.fingerprint import Findings, Fingerprint
+from agentpkg.ledger.ledger import Ledger
+
+#: the fingerprint of the real repository from before the agent started
+FILE = "fingerprint.json"
+_LIMIT = 64 << 20
+
+
+def remember(repo: Repository, worktree: Path, folder: Path) -> None:
+    """Keeps the repository's fingerprint in the session's folder; the worktree's ``.git`` is still its own."""
+    write_atomic(folder / FILE, json.dumps(_take(repo, worktree).as_json()))
+
+
+def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path) -> Findings:
+    """What has changed since :func:`remember`; nothing where that was never called."""
+    try:
+        before = Fingerprint.from_json(json.loads(read_bounded(folder / FILE, _LIMIT)))
+    except FileNotFoundError:
+        return Findings()
+    admin = admin_dir_of(repo.common_dir, worktree)
+    after = _take(repo, worktree)
+    # read after the fingerprint was taken, so that what moved until then is known
+    before, after = without_explained(before, after, ledger.packages(), ledger.sessions(), own=worktree.name)
+    found = fingerprint.compare(before, after, admin.name if admin else worktree.name)
+    return replace(found, reports=tuple(line for line in found.reports if not _is_passing(repo, line)))
+
+
+def without_explained(
+    before: Fingerprint, after: Fingerprint, packages: Iterable[PackageRow], sessions: Iterable[SessionRow], own: str
+) -> tuple[Fingerprint, Fingerprint]:
+    """Both fingerprints without refs and worktrees whose change the ledger accounts for (pure).
+
+    Args:
+        own: the name of the session's own worktree, whose coming and going nothing explains.
+    """
+    rows = list(packages)
+    tips: dict[tuple[str, str], set[str | None]] = {(row.feature, row.wp): {row.head, row.base} for row in rows}
+    for session in sessions:
+        tips.setdefault((session.feature, session.wp), set()).update((session.old_head, session.new_head))
+    known: dict[str, set[str | None]] = {}
+    for row in rows:
+        gone: set[str | None] = {None} if row.state in (State.DONE, State.CANCELLED) else set()
+        known[f"refs/heads/{row.branch}"] = (tips[row.feature, row.wp] - {None}) | gone
+    merges = {row.merge_commit for row in rows} - {None}
+    moved = {name for name in before.refs.keys() | after.refs.keys() if before.refs.get(name) != after.refs.get(name)}
+    landed = {name for name in moved if after.refs.get(name) in merges}
+    drop = landed | {name for name in moved & known.keys() if after.refs.get(name) in known[name]}
+    worktrees_of = {f"{row.feature}-{row.wp}" for row in rows if row.branch} - {own}
+    return _less(before, after, drop, worktrees_of, bool(landed)), _less(after, before, drop, worktrees_of, bool(landed))
+
+
+def _less(one: Fingerprint, other: Fingerprint, refs: set[str], packages: set[str], landed: bool) -> Fingerprint:
+    there = _admins(other)
+
+    def explained(path: str) -> bool:
+        # a checkout of the target follows a landing, index and all
+        if landed and path.rpartition("/")[2] == "index":
+            return True
+        admin = _admin(path)
+        return admin in packages and admin not in there
+
+    return Fingerprint(
+        {path: value for path, value in one.guarded.items() if _admin(path) not in packages or _admin(path) in there},
+        {path: value for path, value in one.watched.items() if not explained(path)},
+        {name: value for name, value in one.refs.items() if name not in refs},
+    )
+
+
+def _admins(of: Fingerprint) -> set[str]:
+    return {_admin(path) for path in of.guarded} - {""}
+
+
+def _admin(path: str) -> str:
+    parts = path.split("/")
+    return parts[1] if parts[0] == "worktrees" else ""
+
+
+def _is_passing(repo: Repository, line: str) -> bool:
+    """A lock file that was only there, or gone, at one of the two moments."""
+    name, _, verb = line.partition(" ")
+    return name.endswith(".lock") and (verb == "vanished" or not (repo.common_dir / name).exists())
+
+
+def _take(repo: Repository, worktree: Path) -> Fingerprint:
+    # under the lock, or another package's worktree could be seen half made
+    with worktrees.refs_lock(repo):
+        return fingerprint.take(repo, worktree)
+
