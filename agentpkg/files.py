@@ -165,6 +165,25 @@ def open_regular(path: Path, *, follow: bool = False) -> Iterator[int]:
         os.close(handle)
 
 
+def stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What tells whether any file below a folder has changed: names, times (ns), sizes and inodes, sorted.
+
+    Links to files are followed, links to folders are not. A folder that is not there is empty.
+    """
+    found: list[tuple[str, int, int, int]] = []
+    for where, folders, names in os.walk(folder):
+        folders.sort()
+        for name in names:
+            path = os.path.join(where, name)
+            try:
+                seen = os.stat(path)
+            except OSError:
+                found.append((path, 0, 0, 0))
+                continue
+            found.append((path, seen.st_mtime_ns, seen.st_size, seen.st_ino))
+    return tuple(sorted(found))
+
+
 def _too_large(path: Path, limit: int) -> BadInput:
     return BadInput(f"{path} is larger than {limit} bytes", "make the file smaller", code="file_too_large")
 

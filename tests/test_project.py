@@ -15,11 +15,18 @@ ROOT = Path(__file__).parents[1]
 
 #: what is written by people and shipped to others
 _FOLDERS = ("agentpkg", "tests", "bench", "docs", "features", ".kittify", ".ci")
+
+
+def _is_generated(path: Path) -> bool:
+    """Caches, in folders that begin with a dot, and compiled modules."""
+    return any(part.startswith(".") for part in path.parts) or path.suffix == ".pyc"
+
+
 _TEXTS = sorted(
     path
     for top in _FOLDERS
     for path in (ROOT / top).rglob("*")
-    if path.is_file() and path.suffix != ".pyc" and path != Path(__file__)
+    if path.is_file() and path != Path(__file__) and not _is_generated(path.relative_to(ROOT / top))
 ) + sorted(path for path in ROOT.iterdir() if path.is_file() and path.suffix in (".md", ".toml", ""))
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]

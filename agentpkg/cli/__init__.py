@@ -104,9 +104,12 @@ def run(args: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        # the reader has gone (`| head`): nobody is left to tell, and the interpreter must not try again at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _nobody_reads()
+    except SystemExit as gone:
+        # click makes an exit of a reader who has gone
+        if isinstance(gone.__context__, BrokenPipeError):
+            return _nobody_reads()
+        raise
     except click.exceptions.Exit as done:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -119,8 +122,24 @@ def run(args: Sequence[str]) -> int:
         return failing.show_bug(error, args, debug)
 
 
+def _nobody_reads() -> int:
+    """The reader has gone (`| head`): nobody is left to tell, and the interpreter must not try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
 def _write_anything() -> None:
-    """Text of files and agents may hold what the terminal's encoding, or any, has no bytes for."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Lets both streams take whatever text there is, whole.
+
+    Text of files and agents may hold what the terminal's encoding, or any, has no bytes for. And without a buffer, as
+    with ``PYTHONUNBUFFERED``, Python drops the rest of a write that a signal cuts short.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if isinstance(stream.buffer, io.RawIOBase):
+            buffered = io.BufferedWriter(stream.buffer)
+            stream = io.TextIOWrapper(buffered, stream.encoding, line_buffering=True)
+            setattr(sys, name, stream)
+        stream.reconfigure(errors="backslashreplace")

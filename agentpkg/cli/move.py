@@ -1,16 +1,18 @@
 """``move``: a person moves a package, or a whole feature, to another state."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agentpkg.cli.common import Speaker, project_at, titles, verb
+from agentpkg.cli.common import Speaker, package_words, project_at, titles, verb
 from agentpkg.core.errors import BadInput, FellShort
 from agentpkg.core.model import FeatureState, State
 from agentpkg.engine import moving
 from agentpkg.engine.project import Project
 
+_PACKAGE = re.compile(r"WP\d{2,}")
 _TARGETS = click.Choice([*(state.value for state in State), FeatureState.SHIPPED.value])
 
 
@@ -32,15 +34,14 @@ def options(function: Any) -> Any:
 agentpkg move 003 WP02 --to planned --review-feedback-file notes.md
 agentpkg move 003 --to shipped"""
 )
-@click.argument("feature")
-@click.argument("wp", required=False)
+@click.argument("words", nargs=-1, required=True, metavar="[FEATURE] [WP]")
 @options
-def command(feature: str, wp: str | None, repo: Path | None, speak: Speaker, **asked: Any) -> int:
-    """Move a work package to another state; WP left out, the feature itself."""
-    project = project_at(repo)
-    if wp is None:
-        return _feature(project, feature, asked, speak)
-    return package(project, feature, wp, speak, **asked)
+def command(words: tuple[str, ...], repo: Path | None, speak: Speaker, **asked: Any) -> int:
+    """Move a work package to another state; without a WP, the feature itself."""
+    if len(words) == 1 and not _PACKAGE.fullmatch(words[0]):
+        return _feature(project_at(repo), words[0], asked, speak)
+    feature, wp = package_words(words)
+    return package(project_at(repo), feature, wp, speak, **asked)
 
 
 def package(
@@ -84,6 +85,10 @@ def _fell_short(project: Project, feature: str, wp: str, short: FellShort, speak
 
 
 def _feature(project: Project, name: str, asked: dict[str, Any], speak: Speaker) -> int:
+    if asked["to"] not in set(FeatureState):
+        raise BadInput(
+            f"a feature cannot become {asked['to']}; its packages can", f"agentpkg move {name} WP02 --to {asked['to']}"
+        )
     moved = moving.move_feature(project, name, FeatureState(asked["to"]), asked["reason"])
     if speak.json:
         speak.document(moved.as_json())

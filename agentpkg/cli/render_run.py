@@ -12,13 +12,21 @@ from agentpkg.core.model import EventRow
 Json = Mapping[str, Any]
 
 
-def event(row: EventRow) -> Text | None:
-    """An event as a sentence, None for one that another one tells better."""
-    parts = row.subject.split(".")
-    said = _sentence(parts, row.payload)
-    if said is None:
-        return None
-    return line((render.seconds_of_day(str(row.payload.get("time"))), "dim"), " ", *said)
+class Teller:
+    """Turns events into sentences; remembers which package a session is about."""
+
+    def __init__(self) -> None:
+        self._packages: dict[str, str] = {}
+
+    def sentence(self, row: EventRow) -> Text | None:
+        """An event as a sentence, None for one that another one tells better."""
+        parts = row.subject.split(".")
+        if parts[0] == "agent" and row.payload.get("wp_id"):
+            self._packages[parts[2]] = str(row.payload["wp_id"])
+        said = _sentence(parts, row.payload, self._packages)
+        if said is None:
+            return None
+        return line((render.seconds_of_day(str(row.payload.get("time"))), "dim"), " ", *said)
 
 
 def subject(name: str, payload: Json) -> Text:
@@ -28,24 +36,24 @@ def subject(name: str, payload: Json) -> Text:
     return line((render.seconds_of_day(str(payload.get("time"))), "dim"), " ", (name, "cyan"), "  ", told)
 
 
-def _sentence(parts: list[str], said: Json) -> list[Part] | None:
+def _sentence(parts: list[str], said: Json, packages: Mapping[str, str]) -> list[Part] | None:
     if parts[0] == "agent":
-        return _of_session(parts, said)
+        return _of_session(parts, said, (packages.get(parts[2], parts[2]), "bold"))
     if len(parts) > 4 and parts[2] == "wp":
         return _of_package(parts[3], ".".join(parts[4:]), said)
     return [("Feature", "bold"), f" {parts[1]}: {said.get('from')} → ", _state(said.get("to"))]
 
 
-def _of_session(parts: list[str], said: Json) -> list[Part] | None:
+def _of_session(parts: list[str], said: Json, name: Part) -> list[Part] | None:
     if parts[3] == "commit":
-        return ["  ", (render.short(str(said.get("sha")))[:8], "dim"), f" {said.get('message')}"]
+        return [name, "  ", (str(said.get("sha"))[:7], "dim"), f" {said.get('message')}"]
     if parts[3] == "started":
-        return [(str(said.get("wp_id")), "bold"), f"  {said.get('agent') or 'agent'} started, session {parts[2]}"]
+        return [name, f"  {said.get('agent') or 'agent'} started, session {parts[2]}"]
     if parts[3] == "completed":
         commits, files = int(said.get("commits") or 0), int(said.get("files_changed") or 0)
         facts = f"{render.count(commits, 'commit')}, {render.count(files, 'file')}"
-        mark = render.mark("pass" if said.get("success") else "fail")
-        return [(str(said.get("wp_id")), "bold"), "  ", mark, f" session {said.get('outcome')} ({facts})"]
+        return [name, "  ", render.mark("pass" if said.get("success") else "fail"),
+                f" session {said.get('outcome')} ({facts})"]  # fmt: skip
     return None
 
 
@@ -57,6 +65,9 @@ def _of_package(wp: str, what: str, said: Json) -> list[Part] | None:
         good = said.get("verdict") == "approved"
         word = "approved" if good else "changes requested"
         return [name, "  ", render.mark("pass" if good else "fail"), f" review {word} (cycle {said.get('cycle')})"]
+    if said.get("to") == "doing":
+        # its agent's start says the same, and more
+        return None
     return [name, f"  {said.get('from')} → ", _state(said.get("to"))]
 
 

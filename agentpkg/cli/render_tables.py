@@ -89,11 +89,11 @@ def _value(value: object) -> Part:
     return (render.safe(text), "dim" if value is None else "")
 
 
-def checks(document: Json) -> list[Text]:
+def checks(found: Sequence[Json]) -> list[Text]:
     """What was looked at, with the way out where something lacks."""
     lines = []
-    width = max((len(one["name"]) for one in document["checks"]), default=0)
-    for one in document["checks"]:
+    width = max((len(one["name"]) for one in found), default=0)
+    for one in found:
         lines.append(line(render.mark(one["status"]), " ", (one["name"].ljust(width), _HEAD), "  ", one["detail"]))
         if one["fix"] and one["status"] != "pass":
             lines.append(line(" " * (width + 4), ("fix: ", "bold"), one["fix"]))
@@ -151,7 +151,8 @@ def endpoint(document: Json) -> list[Text]:
     """How a dashboard subscribes."""
     rows = [(f"{key}:", document[key] or "none") for key in ("url", "prefix", "stream", "credentials")]
     prefix = document["prefix"]
-    creds = f" --creds {document['credentials']}" if document["credentials"] else ""
+    flag = "--nkey" if str(document["credentials"]).endswith(".nk") else "--creds"
+    creds = f" {flag} {document['credentials']}" if document["credentials"] else ""
     return [*render.table(rows), line((f"try: nats --server {document['url']}{creds} sub '{prefix}.>'", "dim"))]
 
 

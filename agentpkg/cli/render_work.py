@@ -138,9 +138,8 @@ def _failed(document: Json, timeout: int | None) -> list[Text]:
     outcome = document["outcome"]
     what = {"timeout": "Agent session timed out", "cancelled": "Agent session was stopped"}.get(outcome, "Agent failed")
     after = f" (it had {render.clock(timeout)})" if outcome == "timeout" and timeout else ""
-    code = document["exit_code"]
     rows: list[Sequence[Part]] = [
-        ("Exit code:", "none" if code is None else f"{code}{f' ({outcome})' if outcome == 'timeout' else ''}"),
+        ("Exit code:", _exit_code(document["exit_code"], outcome)),
         ("Commits made:", f"{len(document['commits'])}{' (partial work)' if document['commits'] else ''}"),
         ("Reason:", str(document["reason"] or "not recorded")),
         ("Tries:", str(document["attempts"])),
@@ -149,6 +148,13 @@ def _failed(document: Json, timeout: int | None) -> list[Text]:
         line(render.mark("fail"), (f" {what} after {render.clock(document['duration_seconds'])}{after}:", "bold")),
         *render.table(rows, "    "),
     ]
+
+
+def _exit_code(code: int | None, outcome: str) -> str:
+    if code is None:
+        return "none"
+    why = f" ({outcome})" if outcome == "timeout" else ""
+    return f"{code}{why}" if code >= 0 else f"ended by signal {-code}{why}"
 
 
 def _next_steps(document: Json, worktree: str) -> list[Text]:

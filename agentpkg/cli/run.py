@@ -145,14 +145,8 @@ def _face(project: Project, driven: _Driven, speak: Speaker) -> _Face:
             _Questions(project, driven, speak.note),
         )
     if not render.can_redraw():
-        return lambda interrupts: _follow(driven, interrupts, _say_plain, _Questions(project, driven, speak.note))
+        return lambda interrupts: _in_lines(project, driven, interrupts, speak)
     return lambda interrupts: _on_board(project, driven, interrupts)
-
-
-def _say_plain(row: EventRow) -> None:
-    said = render_run.event(row)
-    if said is not None:
-        render.show([said], stderr=True)
 
 
 def _follow(
@@ -170,29 +164,41 @@ def _follow(
     return driven.result()
 
 
+def _in_lines(project: Project, driven: _Driven, interrupts: Interrupts, speak: Speaker) -> Finished:
+    teller = render_run.Teller()
+
+    def say(row: EventRow) -> None:
+        said = teller.sentence(row)
+        if said is not None:
+            render.show([said], stderr=True)
+
+    return _follow(driven, interrupts, say, _Questions(project, driven, speak.note))
+
+
 def _on_board(project: Project, driven: _Driven, interrupts: Interrupts) -> Finished:
     eye = looks.Eye(project, driven.feature)
+    teller = render_run.Teller()
     with Board(stderr=True) as board:
 
         def say(row: EventRow) -> None:
-            said = render_run.event(row)
+            said = teller.sentence(row)
             if said is not None:
                 board.say(said)
 
         def note(text: str) -> None:
             board.say(render.as_text((text, "yellow")))
 
-        def draw() -> None:
+        def draw(below: bool = True) -> None:
             trouble = None
             try:
                 document = eye.document()
             except BadInput as error:
                 document, trouble = eye.last, error.message
-            board.draw(looks.look_at(document, driven.jobs), trouble, questions.lines())
+            board.draw(looks.look_at(document, driven.jobs), trouble, questions.lines() if below else ())
 
         questions = _Questions(project, driven, note)
         finished = _follow(driven, interrupts, say, questions, draw)
-        draw()
+        draw(below=False)
     return finished
 
 

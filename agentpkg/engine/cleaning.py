@@ -5,7 +5,6 @@ from pathlib import Path
 
 from agentpkg.core.model import PackageRow, State
 from agentpkg.engine.project import Project
-from agentpkg.git.identity import user_identity
 from agentpkg.git.removal import Kept, Removed, remove
 from agentpkg.git.worktrees import branch_tip, list_worktrees
 
@@ -82,7 +81,7 @@ def _remove(project: Project, row: PackageRow) -> Removed | Kept:
     return remove(
         project.repository, project.control, project.worktree(row.feature, row.wp),
         row.branch or project.branch_name(row.feature, row.wp), landed,
-        excludes=user_identity(project.work_tree).excludes_file,
+        excludes=project.user.excludes_file,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.model import FailureClass, Outcome
 from agentpkg.engine import control, tampering, transition
-from agentpkg.engine.plan import SessionPlan
+from agentpkg.engine.plan import SessionPlan, config_digest
 from agentpkg.files import read_bounded, remove_tree, write_atomic
 from agentpkg.git import private, quarantine, worktrees
 from agentpkg.git.admission import Admitted, Refused, Request, admit
@@ -177,7 +177,7 @@ def _foreign(desk: Desk, plan: SessionPlan) -> list[str]:
 
 def _snapshot(desk: Desk, plan: SessionPlan) -> tuple[str | None, int]:
     """Keeps uncommitted work in the session's quarantine; gives its commit and how many paths it is about."""
-    if not plan.worktree.is_dir():
+    if plan.worktree.is_symlink() or not plan.worktree.is_dir():
         return None, 0
     made = Path(plan.private)
     tip = private.private_tip(made, plan.branch)
@@ -197,7 +197,10 @@ def _snapshot(desk: Desk, plan: SessionPlan) -> tuple[str | None, int]:
 
 def _give_back(desk: Desk, plan: SessionPlan, folder: Path, found: Found) -> None:
     """The worktree is the repository's again; one whose content was refused goes into the session's folder."""
-    if not plan.worktree.is_dir() or plan.worktree.is_symlink():
+    if plan.worktree.is_symlink():
+        # the agent's doing; nothing may ever be read or written through it
+        plan.worktree.rename(folder / "link-in-place-of-worktree")
+    if not plan.worktree.is_dir():
         return
     doubtful = found.refused is not None or bool(found.stops)
     try:
@@ -247,6 +250,7 @@ def _words(said: Judgement) -> str | None:
 
 def _metadata(plan: SessionPlan, said: Judgement, found: Found) -> Mapping[str, Any]:
     more: dict[str, Any] = {"cause": said.reason, "snapshot": found.snapshot, "isolation": plan.isolation}
+    more["config_sha256"] = config_digest(plan.as_repository().work_tree)
     if said.outcome is Outcome.TIMEOUT:
         more["timeout_seconds"] = plan.timeout_seconds
     if found.reports:

@@ -17,13 +17,13 @@ from typing import Any
 from agentpkg import proc
 from agentpkg.config import AgentSettings, Effective, agent_named, effective
 from agentpkg.core import states
-from agentpkg.core.errors import BadInput, Lacking, NotAllowed
+from agentpkg.core.errors import BadInput, Lacking
 from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, WorkPackage
-from agentpkg.engine import conclude, frozen, prompting, transition
-from agentpkg.engine.plan import SessionPlan, new_session_id
+from agentpkg.engine import conclude, frozen, lease, prompting, room, tampering, transition
+from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree, write_atomic
-from agentpkg.git import fingerprint, private, provision, removal, worktrees
+from agentpkg.git import private, worktrees
 from agentpkg.git.diff import commit_ids
 from agentpkg.git.discover import BACK_POINTER
 from agentpkg.git.identity import agent_identity
@@ -32,7 +32,9 @@ from agentpkg.harnesses.base import Job, Launch
 from agentpkg.isolation import choose
 from agentpkg.prompts import Bundle
 from agentpkg.secrets.providers import Provider, open_providers
+from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import Resolved, resolve_environment
+from agentpkg.sessions.judge import Facts
 
 #: seconds that a configured command may take to print a secret
 _SECRET_SECONDS = 30.0
@@ -72,6 +74,8 @@ class _Ready:
     agent: AgentSettings
     secrets: Resolved
     level: str
+    #: the target's tip
+    base: str
 
 
 def preflight(project: Project, feature: Feature, wp: str, agent: str | None) -> None:
@@ -97,10 +101,11 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
     ready = _prepare(project, feature, wp, wish)
     project.ensure_registered(feature)
     row = _startable(project, feature.id, wp)
-    base = project.target_tip(ready.effective.target_branch)
     branch = row.branch or project.branch_name(feature.id, wp)
-    old_head = _starting_point(project, branch, base, wish.fresh)
-    session = _new_session(project, ready, base, old_head)
+    path = project.worktree(feature.id, wp)
+    worktrees.require_free(project.repository, path, branch)
+    old_head = room.starting_point(project, path, branch, ready.base, wish.fresh)
+    session = _new_session(project, ready, old_head)
     bundle = prompting.bundle(project, feature, ready.package, ready.agent.name)
     session = replace(session, prompt_sha256=bundle.sha256)
     folder = project.state / "sessions" / session.id
@@ -111,9 +116,10 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
         remove_tree(folder)
         raise
     project.poke()
-    with _blamed_on_environment(project, session.id):
+    with _blamed_on_environment(project, session.id, path, folder):
         copied = _make_room(project, ready, session, branch, folder, launch, wish.fresh)
-        _spawn(project, folder, ready.secrets, copied)
+        supervisor = _spawn(project, folder, ready.secrets, copied)
+    _hand_over(project, session.id, supervisor, folder)
     return Started(session, branch, project.worktree(feature.id, wp), bundle, bundle.warnings)
 
 
@@ -134,7 +140,8 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
     _require_program(project, agent)
     level, _ = choose(project.settings.isolation.minimum)
     secrets = resolve_environment(agent.environment, secret_providers(project), package.secrets)
-    return _Ready(feature, package, chosen, agent, secrets, level.name)
+    base = project.target_tip(chosen.target_branch)
+    return _Ready(feature, package, chosen, agent, secrets, level.name, base)
 
 
 def _require_program(project: Project, agent: AgentSettings) -> None:
@@ -169,27 +176,14 @@ def _startable(project: Project, feature: str, wp: str) -> PackageRow:
     return row
 
 
-def _starting_point(project: Project, branch: str, base: str, fresh: bool) -> str:
-    """Where the session begins: the branch's tip, or the target's where the branch adds nothing to it."""
-    tip = project.branch_tip(branch)
-    if tip is None or fresh or _is_ancestor(project, tip, base):
-        return base
-    return tip
-
-
-def _is_ancestor(project: Project, old: str, new: str) -> bool:
-    asked = project.repository.git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1))
-    return asked.returncode == 0
-
-
-def _new_session(project: Project, ready: _Ready, base: str, old_head: str) -> SessionRow:
+def _new_session(project: Project, ready: _Ready, old_head: str) -> SessionRow:
     before = project.ledger.sessions(ready.feature.id, ready.package.id)
     me = proc.identity(os.getpid())
     assert me is not None
     return SessionRow(
         id=new_session_id(os.urandom(10)), feature=ready.feature.id, wp=ready.package.id, agent=ready.agent.name,
         harness=ready.agent.harness, epoch=max((s.epoch for s in before), default=0) + 1, started_at="",
-        isolation=ready.level, model=ready.effective.model, base=base, old_head=old_head, pid=me.pid,
+        isolation=ready.level, model=ready.effective.model, base=ready.base, old_head=old_head, pid=me.pid,
         pid_started=me.started, boot_id=me.boot_id,
     )  # fmt: skip
 
@@ -225,13 +219,28 @@ def _take_lease(project: Project, ready: _Ready, session: SessionRow, branch: st
 
 
 @contextmanager
-def _blamed_on_environment(project: Project, session: str) -> Iterator[None]:
+def _blamed_on_environment(project: Project, session: str, path: Path, folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
         conclude.failed(project, session, f"it could not start: {conclude.said_of(error)}")
         project.poke()
+        room.give_back(project, path, folder)
+        remove_tree(folder / "git")
         raise
+
+
+def _hand_over(project: Project, session: str, supervisor: int, folder: Path) -> None:
+    """Makes the supervisor the owner until it has said so itself, so that this process may end at once."""
+    mine = lease.owned_by(os.getpid())
+    if lease.take(project.ledger, session, supervisor, mine):
+        return
+    row = project.ledger.session(session)
+    if row is not None and row.ended_at is None and mine(row):
+        # it is dead already, and nobody else would notice while this process lives
+        facts = Facts(trouble=f"its supervisor died before it began, see {folder / 'supervisor.log'}", exit_code=None)
+        conclude.conclude(project, read_plan(folder), folder, facts, Redactor({}))
+        project.poke()
 
 
 def _make_room(
@@ -239,18 +248,12 @@ def _make_room(
 ) -> frozenset[str]:
     """Makes worktree and private git dir, and writes the plan; gives values of copied files, for redaction."""
     repo, path = project.repository, project.worktree(session.feature, session.wp)
-    worktrees.ensure_excluded(repo, f"/{project.settings.project.worktrees_dir}/")
-    _free_branch(project, path, branch, session, fresh)
-    worktrees.create(repo, project.control, path, branch, session.base, session.old_head)
-    tree = project.settings.worktree
-    provided = provision.provide(repo, path, copy=tree.copy, link=tree.link)
-    worktrees.record_provided(repo, path, (*provided.copied, *provided.linked))
+    values = room.make(project, path, branch, session, fresh, folder)
     made = private.make_private(repo, folder, path, branch, session.old_head, agent_identity(session.agent))
     _plan(project, ready, session, branch, folder, launch, made).write(folder)
-    before = fingerprint.take(repo, path)
-    write_atomic(folder / conclude.FINGERPRINT, json.dumps(before.as_json()))
+    tampering.remember(repo, path, folder)
     private.enter(repo, path, made)
-    return provided.values
+    return values
 
 
 def _plan(
@@ -278,32 +281,17 @@ def _carried(project: Project, session: SessionRow) -> int:
     return len(commit_ids(project.repository.git, session.old_head, session.base))
 
 
-def _free_branch(project: Project, path: Path, branch: str, session: SessionRow, fresh: bool) -> None:
-    """Lets the branch begin where the session begins: anew with ``--fresh``, or forward to the target."""
-    tip = project.branch_tip(branch)
-    if tip is None or tip == session.old_head:
-        return
-    if fresh:
-        kept = f"{removal.ABANDONED}/{branch}/{tip[:12]}"
-        project.repository.git.run("update-ref", "-m", "agentpkg: --fresh", kept, tip)
-    elif not _is_ancestor(project, tip, session.old_head):
-        raise NotAllowed(f"{branch} moved while the session was prepared", "try again", code="branch_moved")
-    gone = removal.remove(project.repository, project.control, path, branch, (tip,))
-    if isinstance(gone, removal.Kept):
-        raise NotAllowed(
-            f"{path} cannot be made anew, {gone.reason}: {', '.join(gone.paths[:5])}",
-            "commit, move or remove what is in it", code="worktree_kept",
-        )  # fmt: skip
-
-
-def _spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[str]) -> None:
-    """Starts the supervisor; secret values go through its standard input and nowhere else."""
+def _spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[str]) -> int:
+    """Starts the supervisor and gives its pid; secret values go through its standard input and nowhere else."""
+    me = proc.identity(os.getpid())
+    assert me is not None
     hidden = {
+        "held_by": [me.pid, me.started],
         "environment": {name: value.reveal() for name, value in secrets.hidden.items()},
         "secrets": {name: value.reveal() for name, value in secrets.secrets.items()},
         "copied": sorted(copied),
     }
-    proc.spawn_detached(
+    return proc.spawn_detached(
         [sys.executable, "-P", "-m", "agentpkg.engine.supervisor", str(folder)],
         env=dict(project.environ), cwd=folder, stdin=json.dumps(hidden).encode(), log=folder / "supervisor.log",
     )  # fmt: skip

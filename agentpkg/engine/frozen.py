@@ -10,6 +10,7 @@ from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.config import load_constitution
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import Entry, Feature, PackageRow, WorkPackage
+from agentpkg.engine.plan import config_digest
 from agentpkg.engine.project import Project
 from agentpkg.features.parse import parse_work_package
 
@@ -56,10 +57,17 @@ def digests(project: Project, row: PackageRow) -> Mapping[str, str]:
 
 
 def config_changed(project: Project, row: PackageRow) -> bool:
-    """The configuration is not what it was when the package's newest session started."""
-    entry = dispatch_entry(project, row)
-    before = entry.metadata.get("config_sha256") if entry else None
-    return before is not None and before != project.loaded.digest
+    """The configuration changed while the package's newest session ran.
+
+    A session whose end says nothing of it (it could not be concluded as usual) is measured against today's.
+    """
+    before, after = None, None
+    for entry in project.ledger.entries(row.feature, wp=row.wp):
+        if entry.transition.endswith("->doing"):
+            before, after = entry.metadata.get("config_sha256"), None
+        elif ":doing->" in entry.transition:
+            after = entry.metadata.get("config_sha256")
+    return before is not None and before != (after or config_digest(project.work_tree))
 
 
 def work_package(project: Project, row: PackageRow) -> WorkPackage:

@@ -16,9 +16,8 @@ from agentpkg.core.model import PackageRow, ReviewRow, State, Verdict
 from agentpkg.engine import frozen, transition
 from agentpkg.engine.cleaning import after_landing
 from agentpkg.engine.project import Project
-from agentpkg.engine.review import Judged, approval, make_candidate, require_for_review, review, tips
+from agentpkg.engine.review import Cancelled, Judged, approval, make_candidate, require_for_review, review, tips
 from agentpkg.git import candidate, landing
-from agentpkg.git.identity import user_identity
 from agentpkg.git.landing_recovery import recover as recover_landings
 
 #: how often a target that moves under us is followed before giving up for now
@@ -76,17 +75,23 @@ class _Intent:
         }  # fmt: skip
 
 
-def land(project: Project, feature: str, wp: str, actor: str) -> Merged | Rejected:
+def land(
+    project: Project, feature: str, wp: str, actor: str, cancelled: Cancelled = lambda: False
+) -> Merged | Rejected:
     """Reviews the package on today's target where no review has, and lands what was approved.
+
+    Args:
+        cancelled: asked while checks run; True stops them.
 
     Raises:
         NotAllowed: it does not wait for review, or the user's own changes are in the way.
         Busy: the user's checkout or another command holds what this needs.
         Lacking: no verdict was possible.
+        Interrupted: ``cancelled`` said so.
     """
     with _landing_lock(project):
         for _ in range(_ROUNDS):
-            judged = review(project, feature, wp)
+            judged = review(project, feature, wp, cancelled)
             if judged.review.verdict is not Verdict.APPROVED:
                 return Rejected(judged)
             proof = transition.Approved(judged.review)
@@ -166,8 +171,10 @@ def _recover_record(project: Project) -> list[str]:
         return []
     row = project.ledger.package(intent.feature, intent.wp)
     done: list[str] = []
+    # None where the target is gone since: then nothing of it can have landed
+    tip = project.branch_tip(intent.target)
     waiting = row is not None and row.state is State.FOR_REVIEW
-    if row is not None and waiting and _is_on(project, intent.candidate, project.target_tip(intent.target)):
+    if row is not None and tip is not None and waiting and _is_on(project, intent.candidate, tip):
         _record(project, row, _proof(project, intent), intent)
         done.append(f"{intent.wp} had landed; it is recorded now")
     path.unlink(missing_ok=True)
@@ -228,7 +235,7 @@ def _intent(project: Project, row: PackageRow, proof: transition.Proof, found: R
 def _plan(project: Project, intent: _Intent) -> landing.LandingPlan:
     return landing.LandingPlan(
         target=intent.target, old=intent.base, new=intent.candidate, head=intent.head,
-        filters=project.settings.worktree.filters, identity=user_identity(project.work_tree),
+        filters=project.settings.worktree.filters, identity=project.user,
         note=f"agentpkg: land {intent.feature} {intent.wp}",
     )  # fmt: skip
 

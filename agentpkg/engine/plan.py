@@ -3,6 +3,7 @@
 No secret value is in it; those come to the supervisor through its standard input, and live in memory only.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -104,3 +105,14 @@ def new_session_id(random: bytes, now: float | None = None) -> str:
     """
     number = (int((time.time() if now is None else now) * 1000) << 80) | int.from_bytes(random[:10], "big")
     return "sess_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def config_digest(work_tree: Path) -> str:
+    """The SHA-256 of the configuration file's bytes, in hex; of nothing where there is none.
+
+    The same as :attr:`agentpkg.config.Loaded.digest`, without reading what it says.
+    """
+    try:
+        return hashlib.sha256(read_bounded(work_tree / ".kittify" / "config.yaml", _LIMIT, follow=True)).hexdigest()
+    except FileNotFoundError:
+        return hashlib.sha256(b"").hexdigest()

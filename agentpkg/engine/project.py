@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ from agentpkg.core.errors import BadInput, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, State
 from agentpkg.engine import actors, transition
 from agentpkg.features.folder import FeatureRef, find_features, load_feature, require_good, resolve
+from agentpkg.files import stamp
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import Repository, discover
+from agentpkg.git.identity import UserIdentity, user_identity
 from agentpkg.git.repo import Git
 from agentpkg.ledger.ledger import Ledger, Transaction
 from agentpkg.relay import client
@@ -30,11 +32,13 @@ class Project:
         repository: where everything is.
         loaded: effective settings and their origins.
         environ: the command's environment.
+        flags: settings of the command line, by dotted name.
     """
 
     repository: Repository
     loaded: Loaded
     environ: Mapping[str, str]
+    flags: Mapping[str, Any] = field(default_factory=dict)
     _existing: Ledger | None = None
 
     @property
@@ -83,6 +87,23 @@ class Project:
 
         return actors.current(self.environ, owner)
 
+    @cached_property
+    def user(self) -> UserIdentity:
+        """The user's identity and ignore file, read once."""
+        return user_identity(self.work_tree)
+
+    def reread(self) -> "Project":
+        """This project with the configuration and the feature folders as they are now, and the same open ledger.
+
+        Raises:
+            BadInput: a bad configuration, with all its problems.
+        """
+        fresh = replace(self, loaded=load(self.work_tree, self.environ, self.flags))
+        for name in ("ledger", "_existing", "control", "actor", "user"):
+            if name in self.__dict__:
+                fresh.__dict__[name] = self.__dict__[name]
+        return fresh
+
     # ----------------------------------------------------------------- features
 
     @cached_property
@@ -107,12 +128,26 @@ class Project:
         return self.read(wanted)
 
     def read(self, feature_id: str) -> Feature:
-        """A feature by id; one whose folder has vanished is empty."""
+        """A feature by id; one whose folder has vanished is empty. What has not changed is not read again."""
         for ref in self.refs:
             if ref.id == feature_id:
-                return load_feature(ref, self.work_tree, self.agents, self.registered())
+                registered = self.registered()
+                now = (*(stamp(r.path) for r in self._needed(ref)), registered)
+                if feature_id not in self._read or self._read[feature_id][0] != now:
+                    self._read[feature_id] = (now, load_feature(ref, self.work_tree, self.agents, registered))
+                return self._read[feature_id][1]
         row = self.ledger_if_any.feature(feature_id) if self.ledger_if_any else None
         return Feature(id=feature_id, title=row.title if row else feature_id, path="")
+
+    @cached_property
+    def _read(self) -> dict[str, tuple[object, Feature]]:
+        return {}
+
+    def _needed(self, ref: FeatureRef) -> list[FeatureRef]:
+        """The folders that what is known of a feature was read from; all of them where it leans on others."""
+        known = self._read.get(ref.id)
+        packages = known[1].packages.values() if known else ()
+        return self.refs if any("/" in d for p in packages for d in p.dependencies) else [ref]
 
     def registered(self) -> dict[str, set[str]]:
         """The packages that the ledger knows, by feature."""
@@ -257,4 +292,4 @@ def open_project(
     """
     repository = discover(start)
     variables = os.environ if environ is None else environ
-    return Project(repository, load(repository.work_tree, variables, flags or {}), variables)
+    return Project(repository, load(repository.work_tree, variables, flags or {}), variables, flags or {})

@@ -8,6 +8,7 @@ from agentpkg.core.model import SessionRow
 from agentpkg.engine import conclude, dispatch, lease, merging
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
+from agentpkg.files import remove_tree
 from agentpkg.git import provision
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
@@ -47,6 +48,8 @@ def _conclude_orphan(project: Project, row: SessionRow) -> None:
         plan = read_plan(folder)
     except FileNotFoundError:
         conclude.failed(project, row.id, "its dispatcher died before it began")
+        # no agent ever saw it
+        remove_tree(folder / "git")
         project.poke()
         return
     trouble = "its supervisor died"

@@ -3,7 +3,7 @@
 There is one review per (branch tip, target tip, definitions); asked again it answers from the record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
 from agentpkg.git import candidate, worktrees
 from agentpkg.git.discover import admin_dir_of
-from agentpkg.git.identity import Identity, agent_identity, user_identity
+from agentpkg.git.identity import Identity, agent_identity
 from agentpkg.sessions import environment
+
+Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,17 @@ class Judged:
     reused: bool
 
 
-def review(project: Project, feature: str, wp: str) -> Judged:
+def review(project: Project, feature: str, wp: str, cancelled: Cancelled = lambda: False) -> Judged:
     """Judges a package's branch tip on today's target.
+
+    Args:
+        cancelled: asked while checks run; True stops them.
 
     Raises:
         NotAllowed: the package does not wait for review, its branch is gone, or an agent asks.
         Busy: another command is judging it.
         Lacking: the machine could not give a verdict; nothing is recorded.
+        Interrupted: ``cancelled`` said so; nothing is recorded.
     """
     project.require_person(f"review {wp}")
     row = require_for_review(project, feature, wp)
@@ -54,8 +60,10 @@ def review(project: Project, feature: str, wp: str) -> Judged:
         key = definitions_key(project.settings, package, frozen.digests(project, row))
         known = project.ledger.review(feature, wp, head, base, key)
         if known is not None and _still_there(project, known):
-            return Judged(known, project.row(feature, wp), True)
-        made = _judge(project, row, package, head, base, key)
+            return Judged(known, _recall(project, row, known), True)
+        made = _judge(project, row, package, ReviewRow(
+            feature, wp, head, base, key, Verdict.CHANGES_REQUESTED, _cycle(project, row, head), None
+        ), cancelled)  # fmt: skip
         return Judged(made[0], _record(project, *made), False)
 
 
@@ -98,17 +106,29 @@ def _still_there(project: Project, known: ReviewRow) -> bool:
 _Made = tuple[ReviewRow, Sequence[Mapping[str, str]]]
 
 
-def _judge(project: Project, row: PackageRow, package: WorkPackage, head: str, base: str, key: str) -> _Made:
-    made = make_candidate(project, row, package, head, base)
-    seen = any(
-        r.head == head and r.verdict is Verdict.CHANGES_REQUESTED for r in project.ledger.reviews(row.feature, row.wp)
-    )
-    blank = ReviewRow(
-        row.feature, row.wp, head, base, key, Verdict.CHANGES_REQUESTED, row.cycle - (1 if seen else 0), None
-    )
+def _cycle(project: Project, row: PackageRow, head: str) -> int:
+    """The cycle a review of this tip belongs to: a tip that was rejected before is judged in that one's cycle."""
+    known = project.ledger.reviews(row.feature, row.wp)
+    seen = any(r.head == head and r.verdict is Verdict.CHANGES_REQUESTED for r in known)
+    return max(1, row.cycle - 1) if seen else row.cycle
+
+
+def _recall(project: Project, row: PackageRow, known: ReviewRow) -> PackageRow:
+    """The package with the recorded verdict, which it may have lost when a person moved it."""
+    if (row.verdict, row.candidate, row.head) == (known.verdict, known.candidate, known.head):
+        return row
+    with project.ledger.write() as tx:
+        row = transition.recalled(tx, known, project.settings.agent.max_review_cycles)
+    project.poke()
+    return row
+
+
+def _judge(project: Project, row: PackageRow, package: WorkPackage, blank: ReviewRow, cancelled: Cancelled) -> _Made:
+    made = make_candidate(project, row, package, blank.head, blank.base)
     if isinstance(made, candidate.Conflict):
         return replace(blank, checks=(_conflict(project, made),)), ()
-    done = pipeline.run_all(context(project, row, package, made), EvidenceStore(project.state / "evidence"))
+    store = EvidenceStore(project.state / "evidence")
+    done = pipeline.run_all(context(project, row, package, made), store, cancelled=cancelled)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code="no_verdict")
     return (
@@ -129,9 +149,7 @@ def make_candidate(
         feature=row.feature, wp=row.wp, title=package.title, agent=row.agent or "", session=row.session or "",
         cycle=row.cycle, audit_hash=newest,
     )  # fmt: skip
-    return candidate.make(
-        project.control, base, head, project.settings.merge.strategy, text, user_identity(project.work_tree)
-    )
+    return candidate.make(project.control, base, head, project.settings.merge.strategy, text, project.user)
 
 
 def _conflict(project: Project, conflict: candidate.Conflict) -> CheckResult:
@@ -144,7 +162,7 @@ def context(project: Project, row: PackageRow, package: WorkPackage, made: candi
     """What the checks may look at."""
     feature = project.ledger.feature(row.feature)
     assert feature is not None
-    user = user_identity(project.work_tree)
+    user = project.user
     worktree = project.worktree(row.feature, row.wp)
     changed = _changes(project, worktree, made.head, user.excludes_file)
     agents = {s.agent for s in project.ledger.sessions(row.feature, row.wp)}

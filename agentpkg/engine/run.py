@@ -8,13 +8,12 @@ and landings go through one lane, because each is judged on the target that the 
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from agentpkg import files
 from agentpkg.core import graph, schedule
-from agentpkg.core.errors import AgentpkgError, Busy, NotAllowed
+from agentpkg.core.errors import AgentpkgError, BadInput, Busy, Interrupted, NotAllowed
 from agentpkg.core.model import (
     EventRow,
     FailureClass,
@@ -25,6 +24,8 @@ from agentpkg.core.model import (
     Verdict,
 )
 from agentpkg.engine import control, dispatch, frozen, merging, recovery, review
+from agentpkg.engine.lane import Held, Lane
+from agentpkg.engine.plan import config_digest
 from agentpkg.engine.project import Project
 from agentpkg.engine.transition import REVIEWER
 
@@ -82,12 +83,15 @@ class Finished:
 class _Watch:
     """What this run remembers beside the ledger: only what it may forget when it is killed."""
 
-    #: why a package was last refused a step, cleared when its state changes
-    refused: dict[str, str] = field(default_factory=dict)
+    #: why a package was last refused a step, and what it was like then: changed, it may be tried again
+    refused: dict[str, tuple[object, str]] = field(default_factory=dict)
     #: tries after failures that were nobody's fault, by package
     again: dict[str, int] = field(default_factory=dict)
-    #: the package in the landing lane, by its job
-    lane: dict[str, "Future[None]"] = field(default_factory=dict)
+    held: Held = field(default_factory=Held)
+    #: what the files were like when they were last read
+    files: object = None
+    #: why nothing may start or land: files that cannot be read
+    trouble: str | None = None
 
 
 class Run:
@@ -111,8 +115,9 @@ class Run:
         self.stop = stop
         self._watch = _Watch()
         self._seen = 0
-        self._lane = ThreadPoolExecutor(1, "landing")
+        self._lane = Lane(stop.wake.set)
         self._paths: dict[str, graph.Length] = {}
+        self._branch_tips: dict[str, str] | None = None
 
     # ----------------------------------------------------------------- the loop
 
@@ -126,6 +131,7 @@ class Run:
         lock = self.project.state / "locks" / f"run-{self.feature.id}.lock"
         with files.lock(lock, timeout=0, what=f"a run of {self.feature.id}"), self._lane:
             self._seen = self.project.ledger.last_rowid()
+            self._watch.files = self._files()
             self.project.ensure_registered(self.feature)
             self._preflight()
             with self._woken():
@@ -139,24 +145,30 @@ class Run:
         """One bounded step. False when there is nothing left to wait for."""
         recovery.reconcile(self.project)
         self._tell_new()
+        self._follow_files()
+        self._branch_tips = None
         self._collect_lane()
         rows = self._rows()
         running = [row for row in rows if row.state is State.DOING]
         if self.stop.presses >= 2:
+            self._lane.stop()
             self._stop_sessions(running)
-        started = 0 if self.stop.presses else self._start(rows, len(running))
-        queued = 0 if self.stop.presses >= 2 else self._queue(rows)
-        return bool(running or started or queued or self._watch.lane)
+        started = 0 if self.stop.presses or self._watch.trouble else self._start(rows, len(running))
+        queued = 0 if self.stop.presses >= 2 or self._watch.trouble else self._queue(rows)
+        held = self.stop.presses == 0 and bool(self._watch.held)
+        return bool(running or started or queued or self._lane or held)
 
     def _rows(self) -> list[PackageRow]:
         wanted = self._wanted()
-        return [row for row in self.project.ledger.packages(self.feature.id) if row.wp in wanted]
+        rows = [row for row in self.project.ledger.packages(self.feature.id) if row.wp in wanted]
+        self._watch.held.keep({row.wp for row in rows if row.state not in (State.DOING, State.DONE, State.CANCELLED)})
+        return rows
 
     def _wanted(self) -> set[str]:
-        """The packages this run is about: all, or one and what it needs."""
+        """The packages this run is about: all, also those whose file has vanished, or one and what it needs."""
         packages = self.feature.packages
         if self.options.until is None:
-            return set(packages)
+            return {*packages, *(row.wp for row in self.project.ledger.packages(self.feature.id))}
         wanted, left = set(), [self.options.until]
         while left:
             wp = left.pop()
@@ -165,27 +177,56 @@ class Run:
                 left += packages[wp].dependencies
         return wanted
 
+    # ----------------------------------------------------------------- the files
+
+    def _files(self) -> object:
+        """What tells whether the configuration or the feature's files have changed."""
+        return config_digest(self.project.work_tree), files.stamp(self.project.work_tree / self.feature.path)
+
+    def _follow_files(self) -> None:
+        """Goes on with what the files say now; while they say nonsense, nothing starts and nothing lands."""
+        now = self._files()
+        if now == self._watch.files:
+            return
+        self._watch.files = now
+        try:
+            project = self.project.reread()
+            feature = project.good_feature(self.feature.id)
+            project.ensure_registered(feature)
+        except BadInput as error:
+            self._watch.trouble = error.message
+            return
+        self._watch.trouble = None
+        self.project, self.feature, self._paths = project, feature, {}
+
     # ----------------------------------------------------------------- starting
 
     def _preflight(self) -> None:
         """Finds what would stop a package from starting before the first one does."""
         for row in self._rows():
-            if row.state not in (State.DONE, State.CANCELLED):
+            if row.wp in self.feature.packages and row.state not in (State.DONE, State.CANCELLED):
                 dispatch.preflight(self.project, self.feature, row.wp, self.options.agent)
 
     def _start(self, rows: Sequence[PackageRow], running: int) -> int:
+        if running >= self.options.jobs:
+            return 0
         candidates = [self._candidate(row) for row in rows if self._may_start(row)]
         chosen = schedule.choose(candidates, running, self.options.jobs)
         return sum(self._dispatch(wp) for wp in chosen)
 
     def _may_start(self, row: PackageRow) -> bool:
-        if row.wp in self._watch.lane or row.wp in self._watch.refused:
+        if not self._may_try(row):
             return False
         if row.state is State.PLANNED:
             return not self._open(row)
         if row.state is State.FOR_REVIEW:
             return row.verdict is Verdict.CHANGES_REQUESTED and not self._tip_moved(row)
         return row.state is State.BLOCKED and self._may_retry(row)
+
+    def _may_try(self, row: PackageRow) -> bool:
+        """The package has its file, is in nobody's hands, and was not refused as it is."""
+        free = row.wp in self.feature.packages and row.wp not in self._lane and self._watch.held.may_try(row.wp)
+        return free and self._refused(row) is None
 
     def _may_retry(self, row: PackageRow) -> bool:
         if row.reason_class in (FailureClass.AGENT, FailureClass.TIMEOUT):
@@ -209,21 +250,51 @@ class Run:
             self._watch.again[wp] = self._watch.again.get(wp, 0) + 1
         try:
             dispatch.start(self.project, self.feature, wp, dispatch.Wish(agent=self.options.agent))
-        except Busy:
-            return False
         except AgentpkgError as error:
-            self._watch.refused[wp] = error.message
+            self._refuse(row, error)
             return False
         return True
 
     def _open(self, row: PackageRow) -> list[str]:
+        if not row.dependencies:
+            return []
         with self.project.ledger.snapshot() as look:
-            return [
-                name
-                for name in row.dependencies
-                if (found := look.package(name.rpartition("/")[0] or row.feature, name.rpartition("/")[2])) is None
-                or found.state is not State.DONE
-            ]
+            found = {name: look.package(name.rpartition("/")[0] or row.feature, name.rpartition("/")[2])
+                     for name in row.dependencies}  # fmt: skip
+        return [_named(name, found[name]) for name in found if not _is_done(found[name])]
+
+    # ----------------------------------------------------------------- refusals
+
+    def _refuse(self, row: PackageRow, error: AgentpkgError) -> None:
+        """Remembers why a package was refused, until it changes; what another command holds is tried again."""
+        if isinstance(error, Interrupted) or (isinstance(error, Busy) and self._watch.held.hold(row.wp)):
+            return
+        # as it is now: the step may have changed it before it was refused
+        now = self.project.row(row.feature, row.wp)
+        if not isinstance(error, Busy) and (row.state, row.session) != (now.state, now.session):
+            return
+        self._watch.refused[row.wp] = (self._likeness(now), error.message)
+
+    def _refused(self, row: PackageRow) -> str | None:
+        """Why the package was refused as it is; None when it was not, or has changed since."""
+        likeness, why = self._watch.refused.get(row.wp, (None, None))
+        return why if why is not None and likeness == self._likeness(row) else None
+
+    def _likeness(self, row: PackageRow) -> object:
+        return row.state, row.session, row.verdict, row.cycle, self._tip(row)
+
+    def _tip(self, row: PackageRow) -> str | None:
+        """The tip of the package's branch; all tips are read at once, at most once in a step."""
+        if self._branch_tips is None:
+            prefix = self.project.branch_name(self.feature.id, "")
+            listed = self.project.repository.git.text(
+                "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", f"refs/heads/{prefix}*"
+            )
+            self._branch_tips = dict(line.rsplit(" ", 1) for line in listed.splitlines())  # type: ignore[misc]
+        return self._branch_tips.get(row.branch or "")
+
+    def _tip_moved(self, row: PackageRow) -> bool:
+        return self._tip(row) != row.head
 
     # ----------------------------------------------------------------- the landing lane
 
@@ -231,51 +302,46 @@ class Run:
         waiting = [row for row in rows if self._may_land(row)]
         waiting.sort(key=lambda row: schedule.order(self._candidate(row)))
         for row in waiting:
-            job = self._lane.submit(self._land, row)
-            job.add_done_callback(lambda _: self.stop.wake.set())
-            self._watch.lane[row.wp] = job
+            self._lane.submit(row.wp, self._landing(row))
         return len(waiting)
 
     def _may_land(self, row: PackageRow) -> bool:
-        if row.state is not State.FOR_REVIEW or row.wp in self._watch.lane or row.wp in self._watch.refused:
+        if row.state is not State.FOR_REVIEW or not self._may_try(row):
             return False
         if row.verdict is Verdict.CHANGES_REQUESTED and not self._tip_moved(row):
             return False
         return not (row.verdict is Verdict.APPROVED and self._needs_person(row) and not self._tip_moved(row))
 
-    def _tip_moved(self, row: PackageRow) -> bool:
-        return self.project.branch_tip(row.branch or "") != row.head
-
     def _needs_person(self, row: PackageRow) -> str | None:
-        if self.feature.packages[row.wp].approval == "required":
+        package = self.feature.packages.get(row.wp)
+        if package is None or package.approval == "required":
             return "a person must approve it"
         return None if self.project.settings.merge.auto else "merge.auto is off"
 
-    def _land(self, row: PackageRow) -> None:
-        """In the lane's thread: reviews, and lands what was approved."""
-        if frozen.config_changed(self.project, row):
-            raise NotAllowed(
-                "the configuration changed while its session ran",
-                f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
-                code="config_changed",
-            )
-        if self._needs_person(row):
-            review.review(self.project, row.feature, row.wp)
-        else:
-            merging.land(self.project, row.feature, row.wp, REVIEWER)
+    def _landing(self, row: PackageRow) -> Callable[[], None]:
+        """What the lane does with a package, by the settings of this moment: judge it, and land what is approved."""
+        project, lane = self.project, self._lane
+        person = self._needs_person(row)
+
+        def land() -> None:
+            # a verdict there is was asked for by a person, who has accepted the changed configuration with it
+            if row.verdict is None and frozen.config_changed(project, row):
+                raise NotAllowed(
+                    "the configuration changed while its session ran",
+                    f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
+                    code="config_changed",
+                )
+            if person:
+                review.review(project, row.feature, row.wp, lane.stopped)
+            else:
+                merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped)
+
+        return land
 
     def _collect_lane(self) -> None:
-        for wp, job in list(self._watch.lane.items()):
-            if not job.done():
-                continue
-            del self._watch.lane[wp]
-            error = job.exception()
-            if isinstance(error, Busy):
-                continue
-            if isinstance(error, AgentpkgError):
-                self._watch.refused[wp] = error.message
-            elif error is not None:
-                raise error
+        for wp, error in self._lane.collect():
+            if error is not None:
+                self._refuse(self.project.row(self.feature.id, wp), error)
             else:
                 # the target has moved: what was in the way of others may no longer be
                 self._watch.refused = {k: v for k, v in self._watch.refused.items() if k != wp}
@@ -288,6 +354,7 @@ class Run:
                 control.interrupt(self.project, row.session, self.project.actor)
 
     def _stuck(self) -> Iterator[Stuck]:
+        self._branch_tips = None
         over = (State.DONE, State.CANCELLED)
         for row in self._rows():
             if row.state not in over:
@@ -295,14 +362,19 @@ class Run:
 
     def _why(self, row: PackageRow) -> str:
         """Why a package cannot move, in words a person can act on."""
-        if row.wp in self._watch.refused:
-            return self._watch.refused[row.wp]
+        if row.wp not in self.feature.packages:
+            return "its file has vanished"
+        refused = self._refused(row) or self._watch.trouble
+        if refused:
+            return refused
         if row.state is State.PLANNED:
             still = self._open(row)
             return f"waits for {', '.join(still)}" if still else "not started: the run was stopped"
         if row.state is State.FOR_REVIEW and row.verdict is Verdict.APPROVED:
             why = self._needs_person(row) or "the run was stopped"
             return f"approved; {why}: `agentpkg move {row.feature} {row.wp} --to done`"
+        if row.state is State.FOR_REVIEW and row.verdict is None:
+            return "not judged: the run was stopped"
         return row.reason or f"it is {row.state}"
 
     # ----------------------------------------------------------------- events
@@ -328,3 +400,12 @@ class Run:
             yield
         finally:
             wakeups.stop()
+
+
+def _is_done(row: PackageRow | None) -> bool:
+    return row is not None and row.state is State.DONE
+
+
+def _named(name: str, row: PackageRow | None) -> str:
+    """A dependency, with its state where that will not change by itself."""
+    return f"{name}, which is cancelled" if row is not None and row.state is State.CANCELLED else name

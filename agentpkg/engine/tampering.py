@@ -49,8 +49,11 @@ def without_explained(
     """
     rows = list(packages)
     tips: dict[tuple[str, str], set[str | None]] = {(row.feature, row.wp): {row.head, row.base} for row in rows}
+    at_work: set[str] = set()
     for session in sessions:
         tips.setdefault((session.feature, session.wp), set()).update((session.old_head, session.new_head))
+        if session.ended_at is None:
+            at_work.add(f"{session.feature}-{session.wp}")
     known: dict[str, set[str | None]] = {}
     for row in rows:
         gone: set[str | None] = {None} if row.state in (State.DONE, State.CANCELLED) else set()
@@ -58,9 +61,11 @@ def without_explained(
     merges = {row.merge_commit for row in rows} - {None}
     moved = {name for name in before.refs.keys() | after.refs.keys() if before.refs.get(name) != after.refs.get(name)}
     landed = {name for name in moved if after.refs.get(name) in merges}
-    drop = landed | {name for name in moved & known.keys() if after.refs.get(name) in known[name]}
-    worktrees_of = {f"{row.feature}-{row.wp}" for row in rows if row.branch} - {own}
-    return _less(before, after, drop, worktrees_of, bool(landed)), _less(after, before, drop, worktrees_of, bool(landed))
+    # the branch of a package at work is guarded by its own session, whose admission knows where it has to be
+    guarded = {f"refs/heads/{row.branch}" for row in rows if f"{row.feature}-{row.wp}" in at_work - {own}}
+    drop = landed | {name for name in moved & known.keys() if name in guarded or after.refs.get(name) in known[name]}
+    others = {f"{row.feature}-{row.wp}" for row in rows if row.branch} - {own}
+    return _less(before, after, drop, others, bool(landed)), _less(after, before, drop, others, bool(landed))
 
 
 def _less(one: Fingerprint, other: Fingerprint, refs: set[str], packages: set[str], landed: bool) -> Fingerprint:
@@ -99,4 +104,3 @@ def _take(repo: Repository, worktree: Path) -> Fingerprint:
     # under the lock, or another package's worktree could be seen half made
     with worktrees.refs_lock(repo):
         return fingerprint.take(repo, worktree)
-

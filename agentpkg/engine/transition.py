@@ -45,8 +45,9 @@ def register(tx: Transaction, feature: Feature, target: str) -> None:
     known = tx.feature(feature.id)
     if known is None:
         tx.put_feature(FeatureRow(feature.id, feature.title, FeatureState.PLANNED, target))
-        tx.append(feature.id, None, FeatureState.CREATED, FeatureState.PLANNED, SYSTEM, {"title": feature.title})
-        _emit_feature(tx, feature.id, FeatureState.CREATED, FeatureState.PLANNED, SYSTEM, None)
+        said = {"title": feature.title}
+        entry = tx.append(feature.id, None, FeatureState.CREATED, FeatureState.PLANNED, SYSTEM, said)
+        _emit_feature(tx, feature.id, FeatureState.CREATED, FeatureState.PLANNED, SYSTEM, entry)
     elif (known.title, known.target) != (feature.title, target):
         tx.put_feature(replace(known, title=feature.title, target=target))
     rows = {row.wp: row for row in tx.packages(feature.id)}
@@ -220,13 +221,27 @@ def judged(tx: Transaction, review: ReviewRow, limit: int, evidence: Sequence[Ma
         {"verdict": review.verdict, "cycle": review.cycle, "candidate": review.candidate, "head": review.head},
         entry=entry,
     )
-    if used_up:
-        reason = f"review cycles used up ({limit}): {new.reason}"
-        blocked = replace(new, state=State.BLOCKED, reason=reason, reason_class=FailureClass.REVIEW)
-        _change(tx, new, blocked, REVIEWER, {"reason": reason, "reason_class": FailureClass.REVIEW})
-        tx.put_package(blocked)
-        return blocked
-    return new
+    return _used_up(tx, new, limit) if used_up else new
+
+
+def recalled(tx: Transaction, review: ReviewRow, limit: int) -> PackageRow:
+    """Gives a package the verdict that is on record for its branch tip; the record itself stays as it is."""
+    row = require(tx, review.feature, review.wp)
+    new, used_up = states.decide_judged(row, review.verdict, False, limit)
+    new = replace(
+        new, head=review.head, candidate=review.candidate, tests_passed=review.tests_passed,
+        tests_failed=review.tests_failed, reason=_findings(review),
+    )  # fmt: skip
+    tx.put_package(new)
+    return _used_up(tx, new, limit) if used_up else new
+
+
+def _used_up(tx: Transaction, row: PackageRow, limit: int) -> PackageRow:
+    reason = f"review cycles used up ({limit}): {row.reason}"
+    blocked = replace(row, state=State.BLOCKED, reason=reason, reason_class=FailureClass.REVIEW)
+    _change(tx, row, blocked, REVIEWER, {"reason": reason, "reason_class": FailureClass.REVIEW})
+    tx.put_package(blocked)
+    return blocked
 
 
 def _findings(review: ReviewRow) -> str | None:
@@ -293,10 +308,10 @@ def landed(
     entry = _change(tx, row, new, actor, said, evidence)
     new = replace(new, finished_at=entry.timestamp)
     tx.put_package(new)
-    return new, _unblock(tx, new)
+    return new, _unblock(tx, new, entry)
 
 
-def _unblock(tx: Transaction, done: PackageRow) -> list[str]:
+def _unblock(tx: Transaction, done: PackageRow, entry: Entry) -> list[str]:
     """Tells of each planned package whose last open dependency this was."""
     freed = []
     for row in tx.packages():
@@ -306,7 +321,7 @@ def _unblock(tx: Transaction, done: PackageRow) -> list[str]:
         tx.emit(
             f"feature.{row.feature}.wp.{row.wp}.unblocked",
             {"wp_id": row.wp, "unblocked_by": name, "ready_to_start": True, "feature_slug": row.feature},
-            key=f"{done.feature}/{done.wp}:{done.merge_commit}:{row.feature}/{row.wp}",
+            entry=entry,
         )
         freed.append(row.wp if row.feature == done.feature else f"{row.feature}/{row.wp}")
     return freed
@@ -398,8 +413,5 @@ def _follow(tx: Transaction, feature: str, actor: str) -> None:
         _emit_feature(tx, feature, row.state, new, actor, entry)
 
 
-def _emit_feature(tx: Transaction, feature: str, frm: str, to: str, actor: str, entry: Entry | None) -> None:
-    tx.emit(
-        f"feature.{feature}.state.changed", {"from": frm, "to": to, "actor": actor}, entry=entry,
-        key=None if entry else f"{feature}:{frm}:{to}",
-    )  # fmt: skip
+def _emit_feature(tx: Transaction, feature: str, frm: str, to: str, actor: str, entry: Entry) -> None:
+    tx.emit(f"feature.{feature}.state.changed", {"from": frm, "to": to, "actor": actor}, entry=entry)

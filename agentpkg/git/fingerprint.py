@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,9 @@ _WATCHED = ("HEAD", "index", "shallow", "index.lock", "HEAD.lock", "config.lock"
 
 #: written by git's own housekeeping, for servers of the dumb protocol only
 _INFO_DERIVED = "refs"
+
+#: seconds for git to write or remove the files of one admin dir
+_SETTLING = 0.5
 
 #: largest file whose content counts; a larger one counts by size and time
 _CONTENT = 64 << 20
@@ -77,6 +81,8 @@ def take(repo: Repository, own: Path | None = None) -> Fingerprint:
     watched = dict(_digests(common, _WATCHED))
     for other in admin_dirs(common):
         place = f"worktrees/{other.name}"
+        if other != admin and not _is_settled(other):
+            continue
         guarded[f"{place}/gitdir"] = "missing"
         guarded.update(_digests(common, (f"{place}/{name}" for name in _GUARDED_ADMIN)))
         if other == admin:
@@ -85,6 +91,18 @@ def take(repo: Repository, own: Path | None = None) -> Fingerprint:
             # other packages' move whenever their sessions begin and end, and are guarded by those
             watched.update(_digests(common, (f"{place}/{name}" for name in _USERS_ADMIN)))
     return Fingerprint(guarded, watched, _refs(repo))
+
+
+def _is_settled(admin: Path) -> bool:
+    """Waits for a worktree that is being made or removed right now, by another package; False once it is gone."""
+    deadline = time.monotonic() + _SETTLING
+    while not os.path.lexists(admin / "gitdir"):
+        if not admin.is_dir():
+            return False
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    return True
 
 
 def compare(before: Fingerprint, after: Fingerprint, own: str | None = None) -> Findings:

@@ -82,6 +82,12 @@ def provide(repo: Repository, worktree: Path, copy: Sequence[str] = (), link: Se
     return Provided(tuple(copied), tuple(linked), tuple(missing), frozenset(values))
 
 
+def values(repo: Repository, copy: Sequence[str]) -> frozenset[str]:
+    """What the files of ``worktree.copy`` assign as they are now, for redaction. Raises as :func:`provide`."""
+    files = (file for name in map(_checked, copy) for file in _files(repo.work_tree, name))
+    return frozenset[str]().union(*(_values(repo.work_tree / file) for file in files))
+
+
 def _checked(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith(("/", "~")) or ".." in parts or not parts or any(part.lower() == ".git" for part in parts):

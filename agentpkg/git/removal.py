@@ -52,13 +52,10 @@ def remove(
         excludes: the user's own ignore file.
         force: remove it in spite of changes and commits; a running session and a lock still keep it.
     """
-    admin = admin_dir_of(repo.common_dir, path)
-    tip = branch_tip(repo, branch)
-    kept = _in_use(path, admin)
-    if kept is None and not force:
-        kept = _changed(repo, control, path, admin, branch, tip, excludes) or _unlanded(repo, path, branch, tip, landed)
+    kept = hindrance(repo, control, path, branch, landed, excludes=excludes, force=force)
     if kept is not None:
         return kept
+    admin, tip = admin_dir_of(repo.common_dir, path), branch_tip(repo, branch)
     left = remove_tree(path)
     if left:
         return Kept(path, "these could not be removed", tuple(map(str, left)))
@@ -67,6 +64,19 @@ def remove(
             drop_admin(repo, path)
         deleted = tip is not None and _delete_branch(repo, branch, tip)
     return Removed(path, branch if deleted else None)
+
+
+def hindrance(
+    repo: Repository, control: Git, path: Path, branch: str, landed: Sequence[str] = (), *,
+    excludes: Path | None = None, force: bool = False,
+) -> Kept | None:  # fmt: skip
+    """Why :func:`remove` would keep a worktree, None if it would not; changes nothing."""
+    admin = admin_dir_of(repo.common_dir, path)
+    kept = _in_use(path, admin)
+    if kept is not None or force:
+        return kept
+    tip = branch_tip(repo, branch)
+    return _changed(repo, control, path, admin, branch, tip, excludes) or _unlanded(repo, path, branch, tip, landed)
 
 
 def abandon(repo: Repository, branch: str) -> str | None:

@@ -86,6 +86,18 @@ def create(repo: Repository, control: Git, path: Path, branch: str, base: str, s
     return admin
 
 
+def require_free(repo: Repository, path: Path, branch: str) -> None:
+    """Raises :class:`NotAllowed` where :func:`create` would find something of the user's in the way; makes nothing."""
+    admin = admin_dir_of(repo.common_dir, path)
+    if admin is None:
+        _require_room(path)
+    elif not _half_made(admin, path):
+        _require_branch(admin, path, branch)
+    for other in list_worktrees(repo):
+        if other.branch == f"refs/heads/{branch}" and other.path.exists() and not _same(other.path, path):
+            raise _checked_out(branch, other.path)
+
+
 def branch_tip(repo: Repository, branch: str) -> str | None:
     """The commit id a branch is at in the repository, None if there is no such branch."""
     commit = f"refs/heads/{branch}^{{commit}}"
@@ -188,14 +200,18 @@ def _take_up(repo: Repository, path: Path, branch: str) -> Path | None:
         remove_tree(path)
         drop_admin(repo, path)
         return None
+    _require_branch(admin, path, branch)
+    write_mark(admin, replace(read_mark(admin) or Mark(branch), branch=branch, made=True))
+    return admin
+
+
+def _require_branch(admin: Path, path: Path, branch: str) -> None:
     head = head_of(admin)
     if head != f"refs/heads/{branch}":
         raise NotAllowed(
             f"{path} has {head or 'a detached HEAD'} checked out, not {branch}",
             f"git -C {path} switch {branch}", code="other_branch",
         )  # fmt: skip
-    write_mark(admin, replace(read_mark(admin) or Mark(branch), branch=branch, made=True))
-    return admin
 
 
 def _half_made(admin: Path, path: Path) -> bool:
@@ -211,11 +227,18 @@ def _free_branch(repo: Repository, branch: str) -> None:
         if other.branch != f"refs/heads/{branch}":
             continue
         if other.path.exists():
-            raise NotAllowed(
-                f"the branch {branch} is checked out at {other.path}",
-                "switch to another branch there", code="branch_checked_out",
-            )  # fmt: skip
+            raise _checked_out(branch, other.path)
         drop_admin(repo, other.path)
+
+
+def _checked_out(branch: str, at: Path) -> NotAllowed:
+    return NotAllowed(
+        f"the branch {branch} is checked out at {at}", "switch to another branch there", code="branch_checked_out"
+    )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _require_room(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Templates to text: the packaged one, or the repository's own in its place."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,9 @@ def rendered(view: dict[str, Any], templates: Path | None = None) -> str:
         ) from None
 
 
+@cache
 def _environment(templates: Path | None) -> "Environment":
+    """Kept, because a run renders many prompts; a template whose file changes is compiled anew."""
     from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -1,0 +1,260 @@
+"""The configured agents: which can start here, and trying one on a small package in a scratch repository."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agentpkg import proc
+from agentpkg.config import AgentSettings, agent_named
+from agentpkg.core.errors import AgentpkgError
+from agentpkg.core.model import CheckStatus, Outcome, SessionRow, Verdict
+from agentpkg.engine import attach, control, dispatch
+from agentpkg.engine.project import Project, open_project
+from agentpkg.engine.review import review
+from agentpkg.files import write_atomic
+from agentpkg.git.identity import agent_identity
+from agentpkg.git.repo import Git
+from agentpkg.harnesses import harness_named
+
+#: seconds for a program to tell its version
+_VERSION = 10.0
+
+#: seconds that the trial of an agent may take
+TRIAL = 300
+
+_FEATURE = "001-trial"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """One agent as ``agents list`` tells it.
+
+    Attributes:
+        path: its program, None when it is not found.
+        version: what the program says, None when it says nothing.
+        ready: it can be started here and now.
+        sessions: how many of its sessions run in this repository.
+        detail: why it is not ready, else what it is set to.
+    """
+
+    name: str
+    harness: str
+    path: str | None
+    version: str | None
+    ready: bool
+    sessions: int
+    detail: str
+
+
+def list_agents(project: Project) -> list[AgentFacts]:
+    """Every agent that a work package may name, sorted by name."""
+    ledger = project.ledger_if_any
+    live = [row.agent for row in ledger.sessions(live=True)] if ledger else []
+    names = sorted(project.agents)
+    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+        return list(pool.map(lambda name: _facts(project, name, live.count(name)), names))
+
+
+def _facts(project: Project, name: str, sessions: int) -> AgentFacts:
+    agent = agent_named(project.settings, name)
+    try:
+        harness = harness_named(agent.harness)
+        problem = harness.problem(agent, str(project.work_tree))
+        path = harness.program(agent)
+        version = _version(harness.version_command(agent), project)
+    except AgentpkgError as error:
+        return AgentFacts(name, agent.harness, None, None, False, sessions, error.message)
+    return AgentFacts(name, agent.harness, path, version, problem is None, sessions, problem or _said(agent))
+
+
+def _said(agent: AgentSettings) -> str:
+    return f"model {agent.model}" if agent.model else ""
+
+
+def _version(argv: Sequence[str] | None, project: Project) -> str | None:
+    """The first line a program says of its version; None when it cannot be asked, or takes too long."""
+    if not argv:
+        return None
+    env = {key: project.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in project.environ}
+    try:
+        done = proc.run(argv, env=env, cwd=Path("/"), timeout=_VERSION, merge=True, limit=4096)
+    except AgentpkgError:
+        return None
+    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    return lines[0][:100] if done.exit_code == 0 and lines else None
+
+
+# --------------------------------------------------------------------------- trying one
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was tried."""
+
+    name: str
+    status: CheckStatus
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How an agent did: everything worked when no step failed."""
+
+    agent: str
+    steps: tuple[Step, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing failed."""
+        return all(step.status != "fail" for step in self.steps)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of ``agents test``."""
+        return {"agent": self.agent, "ok": self.ok, "checks": [asdict(step) for step in self.steps]}
+
+
+Watch = Callable[[Project, SessionRow], None]
+
+
+def try_agent(
+    project: Project, name: str, timeout: int = TRIAL, stopped: Callable[[], bool] = lambda: False,
+    watch: Watch = lambda project, session: None,
+) -> Trial:  # fmt: skip
+    """Has an agent do a small package in a scratch repository, and judges it.
+
+    Args:
+        timeout: seconds the agent may take.
+        stopped: asked while it works; True stops it.
+        watch: called once with the scratch project and the session that runs in it.
+
+    Raises:
+        BadInput: there is no such agent, or a secret it needs is missing.
+    """
+    agent = agent_named(project.settings, name)
+    facts = _facts(project, name, 0)
+    if not facts.ready:
+        return Trial(name, (Step("program", "fail", facts.detail),))
+    version = f" ({facts.version})" if facts.version else ""
+    steps = [Step("program", "pass", f"{facts.path or agent.harness}{version}")]
+    with _scratch(project, agent, timeout) as scratch:
+        steps += _session(scratch, name, stopped, watch)
+        if steps[-1].status == "pass":
+            steps.append(_judgement(scratch))
+    return Trial(name, tuple(steps))
+
+
+def _session(project: Project, name: str, stopped: Callable[[], bool], watch: Watch) -> Iterator[Step]:
+    started = dispatch.start(project, project.good_feature(_FEATURE), "WP01", dispatch.Wish(agent=name))
+    yield Step("dispatch", "pass", f"isolation {started.session.isolation}, prompt {started.bundle.sizes[-1][1]} bytes")
+    asked = False
+
+    def tick() -> None:
+        nonlocal asked
+        if stopped() and not asked:
+            asked = True
+            control.interrupt(project, started.session.id, project.actor)
+
+    watch(project, started.session)
+    row = attach.wait(project, started.session.id, tick)
+    good = row.outcome is Outcome.COMPLETED
+    why = "" if good else f": {row.reason or 'no reason recorded'}"
+    yield Step("session", "pass" if good else "fail", f"{row.outcome}{why}")
+    if good:
+        yield Step("commits", "pass", f"{row.commits} admitted, {row.files_changed} files changed")
+
+
+def _judgement(project: Project) -> Step:
+    judged = review(project, _FEATURE, "WP01").review
+    failed = [f"{c.group}/{c.name}: {c.detail}" for c in judged.checks if c.status == "fail"]
+    good = judged.verdict is Verdict.APPROVED
+    return Step("task", "pass" if good else "fail", "it did what it was asked to" if good else "; ".join(failed))
+
+
+# --------------------------------------------------------------------------- the scratch repository
+
+_TASK = """\
+---
+work_package_id: WP01
+title: A greeting
+deliverables: [hello.txt]
+requirement_refs: [FR-1]
+acceptance: ["grep -qx hello hello.txt"]
+---
+
+Write a file `hello.txt` at the top of the repository. It holds the one line `hello` and nothing else.
+Then commit it with the message `feat(WP01): add a greeting`. That is all.
+"""
+
+_SPEC = """\
+# Trial
+
+FR-1: The repository greets
+- `hello.txt` holds the line `hello`
+"""
+
+
+@contextmanager
+def _scratch(project: Project, agent: AgentSettings, timeout: int) -> Iterator[Project]:
+    """A repository with one small package and the agent as it is configured; gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="agentpkg-trial-"))
+    try:
+        _fill(folder, _config(project, agent, timeout))
+        yield open_project(folder, _environment(project.environ))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The caller's, without settings for this repository that would be laid over the scratch one's."""
+    return {key: value for key, value in environ.items() if not key.startswith("AGENTPKG_")}
+
+
+def _config(project: Project, agent: AgentSettings, timeout: int) -> str:
+    settings = project.settings
+    definition: dict[str, Any] = {
+        "harness": agent.harness, "command": [_from(project, part) for part in agent.command],
+        "prompt": agent.prompt, "model": agent.model, "environment": dict(agent.environment),
+        "options": dict(agent.options),
+    }  # fmt: skip
+    if agent.transcripts:
+        definition["transcripts"] = str(Path(project.work_tree, agent.transcripts))
+    values = {
+        "agent": {"timeout_seconds": timeout, "kill_grace_seconds": 5, "retries": 0},
+        "agents": {agent.name: definition},
+        "secrets": {key: value for key, value in asdict(settings.secrets).items() if value},
+        "isolation": asdict(settings.isolation),
+    }
+    # JSON is YAML
+    return json.dumps(values, indent=1, default=list)
+
+
+def _from(project: Project, part: str) -> str:
+    """An argument that names a file of the repository, as an absolute path."""
+    there = project.work_tree / part
+    return str(there) if not os.path.isabs(part) and os.sep in part and there.exists() else part
+
+
+def _fill(folder: Path, config: str) -> None:
+    files = {
+        ".kittify/config.yaml": config,
+        f"features/{_FEATURE}/spec.md": _SPEC,
+        f"features/{_FEATURE}/tasks/WP01-greeting.md": _TASK,
+        "README.md": "# A repository to try an agent in\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / name, text, 0o644)
+    git = Git(folder / ".git", environment=agent_identity("agentpkg-trial").variables())
+    git.git_dir.mkdir()
+    git.run("init", "-q", "-b", "main")
+    git.run("config", "core.bare", "false")
+    git = git.but(work_tree=folder)
+    git.run("add", "-A")
+    git.run("commit", "-q", "-m", "A repository to try an agent in")

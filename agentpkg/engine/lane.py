@@ -1,0 +1,109 @@
+"""The landing lane of a run: one thread that judges and lands packages, each on the target that the last one made."""
+
+import threading
+import time
+from collections.abc import Callable, Container
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from agentpkg.core.errors import AgentpkgError, Interrupted
+
+#: seconds between two tries of what another command holds
+_PAUSE = 0.5
+#: seconds after which what another command holds counts as refused
+_PATIENCE = 60.0
+
+
+class Held:
+    """Packages that another command keeps from the run: tried again after a pause, but not for ever."""
+
+    def __init__(self) -> None:
+        #: package -> when it may be tried again, and since when it has been held
+        self._held: dict[str, tuple[float, float]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def may_try(self, wp: str) -> bool:
+        """The package is not held, or was tried long enough ago."""
+        return time.monotonic() >= self._held.get(wp, (0.0, 0.0))[0]
+
+    def hold(self, wp: str) -> bool:
+        """Notes that a package is held; False when that has lasted too long."""
+        now = time.monotonic()
+        _, since = self._held.pop(wp, (now, now))
+        if now - since > _PATIENCE:
+            return False
+        self._held[wp] = (now + _PAUSE, since)
+        return True
+
+    def keep(self, packages: Container[str]) -> None:
+        """Forgets all but these."""
+        self._held = {wp: when for wp, when in self._held.items() if wp in packages}
+
+
+class Lane:
+    """The packages in the lane.
+
+    Args:
+        wake: called when a job has ended.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._pool = ThreadPoolExecutor(1, "landing")
+        self._jobs: dict[str, Future[None]] = {}
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.stop()
+        self._pool.shutdown()
+
+    def __contains__(self, wp: str) -> bool:
+        return wp in self._jobs
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+    def stopped(self) -> bool:
+        """:meth:`stop` was called; jobs ask this while they work."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Drops what waits, and has what works stop where nothing is lost."""
+        self._stopped.set()
+        for job in self._jobs.values():
+            job.cancel()
+
+    def submit(self, wp: str, job: Callable[[], None]) -> None:
+        """Puts a package at the end of the lane."""
+        self._jobs[wp] = future = self._pool.submit(job)
+        future.add_done_callback(lambda _: self._wake())
+
+    def collect(self) -> list[tuple[str, AgentpkgError | None]]:
+        """What ended since the last call: packages with what was refused, or None where a job did its work.
+
+        Raises:
+            BaseException: what nobody planned for, as the job raised it.
+        """
+        ended = [(wp, job) for wp, job in self._jobs.items() if job.done()]
+        for wp, _ in ended:
+            del self._jobs[wp]
+        return [(wp, _error(job)) for wp, job in ended]
+
+
+def _error(job: "Future[None]") -> AgentpkgError | None:
+    if job.cancelled():
+        return Interrupted("the run was stopped")
+    try:
+        job.result()
+    except AgentpkgError as error:
+        return error
+    return None
