@@ -159,14 +159,15 @@ def _work(row: PackageRow | None, session: SessionRow | None, agent: str | None)
     tests = None
     if row is not None and row.tests_passed is not None:
         tests = {"passed": row.tests_passed, "failed": row.tests_failed or 0}
+    live = session if session is not None and session.ended_at is None else None
     return {
         "session": row.session if row else None,
         "agent": agent,
         "isolation": session.isolation if session else None,
         "review_cycle": row.cycle if row else 1,
         "verdict": row.verdict if row else None,
-        "commits": row.commits if row else 0,
-        "files_changed": row.files_changed if row else 0,
+        "commits": (row.commits if row else 0) + (live.commits if live else 0),
+        "files_changed": max(row.files_changed if row else 0, live.files_changed if live else 0),
         "tests": tests,
         "merge_commit": row.merge_commit if row else None,
         "forced": bool(row and row.forced),

@@ -1,6 +1,7 @@
 """The still world that every test lives in."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ _KEPT = {"PATH", "LANG", "VIRTUAL_ENV", "CI", "PYTEST_CURRENT_TEST", "PYTEST_XDI
 @pytest.fixture(autouse=True)
 def still_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home, no configuration of the machine's, fixed identity and time zone; gives the home."""
+    # a runner in the background ignores Ctrl-C from birth, and so would every process that a test interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name not in _KEPT:

@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,10 +46,17 @@ class Speaker:
         """Prints a warning."""
         print(f"warning: {one_line(text)}", file=sys.stderr, flush=True)
 
-    def warn_all(self, texts: Iterable[str]) -> None:
-        """Prints warnings."""
-        for text in texts:
+    def warn_all(self, texts: Sequence[str], most: int | None = None) -> None:
+        """Prints warnings.
+
+        Args:
+            most: how many a person wants to read at once; a document has them all.
+        """
+        shown = texts if most is None or self.json else texts[:most]
+        for text in shown:
             self.warn(text)
+        if len(shown) < len(texts):
+            self.warn(f"{len(texts) - len(shown)} more; --json has them all")
 
 
 def one_line(text: str) -> str:

@@ -18,7 +18,7 @@ def show(repo: Path | None, speak: Speaker) -> int:
     """Show every effective setting and where it came from: flag, environment, file with its line, or default."""
     loaded = project_at(repo).loaded
     document = {"values": [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]}
-    speak.warn_all(str(warning) for warning in loaded.warnings)
+    speak.warn_all([str(warning) for warning in loaded.warnings])
     if speak.json:
         speak.document(document)
         return 0

@@ -101,18 +101,14 @@ def query(
     begin, end = _time(since, "--since"), _time(until, "--until")
     ledger = project.ledger_if_any
     found = ledger.entries(wanted, after, wp, actor, limit, since=begin, until=end) if ledger else iter(())
-    for entry in found:
-        _tell_entry(views.entry(entry), speak)
-    return 0
-
-
-def _tell_entry(document: Mapping[str, Any], speak: Speaker) -> None:
     if speak.json:
-        speak.line(document)
-        return
+        for entry in found:
+            speak.line(views.entry(entry))
+        return 0
     from agentpkg.cli import render, render_tables
 
-    render.show([render_tables.entry(document)])
+    render.show(render_tables.entry(views.entry(entry)) for entry in found)
+    return 0
 
 
 def _time(text: str | None, option: str) -> str | None:

@@ -23,7 +23,7 @@ def command(feature: str, form: str, repo: Path | None, speak: Speaker) -> int:
     found = project.good_feature(feature)
     seen = looking.see(project, found)
     graph = diagram.view(found, {wp: seen.state(wp) for wp in found.packages}, seen.done())
-    speak.warn_all(str(warning) for warning in found.warnings)
+    speak.warn_all([str(warning) for warning in found.warnings])
     if speak.json or form == "json":
         speak.document(diagram.as_json(graph))
     else:

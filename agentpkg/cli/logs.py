@@ -79,5 +79,4 @@ def _print(records: Iterable[Mapping[str, Any]], speak: Speaker) -> None:
         return
     from agentpkg.cli import render, render_work
 
-    for record in records:
-        render.show(render_work.log_lines(record))
+    render.show(line for record in records for line in render_work.log_lines(record))

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.text import Text
 
 from agentpkg.secrets.controls import strip_controls
@@ -42,28 +41,19 @@ def can_redraw() -> bool:
     return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
-class _Console(Console):
-    """A console that leaves a reader who has gone to the command line's outermost layer."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-def console(stderr: bool = False) -> Console:
-    """A console for one of the two streams; without colours where nobody wants them."""
-    plain = is_plain()
-    stream = sys.stderr if stderr else sys.stdout
-    return _Console(
-        file=stream, force_terminal=stream.isatty(), color_system=None if plain else "auto", no_color=plain,
-        markup=False, emoji=False, highlight=False, legacy_windows=False,
-    )  # fmt: skip
-
-
 def show(lines: Iterable[Part], stderr: bool = False) -> None:
-    """Prints lines; a terminal wraps long ones itself, a file gets them whole."""
-    out = console(stderr)
-    for line in lines:
-        out.print(as_text(line), soft_wrap=True)
+    """Prints lines as they come; a terminal wraps long ones itself, a file gets them whole."""
+    if is_plain():
+        stream = sys.stderr if stderr else sys.stdout
+        for one in lines:
+            print(as_text(one).plain, file=stream, flush=True)
+        return
+    # a fifth of a short command's time, and only for terminals
+    from agentpkg.cli.render_console import console
+
+    out = console(stderr, plain=False)
+    for one in lines:
+        out.print(as_text(one), soft_wrap=True)
 
 
 def as_text(part: Part) -> Text:

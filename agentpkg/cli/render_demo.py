@@ -1,6 +1,8 @@
 """What a person sees of the demo: what it is about to do, and what to try next."""
 
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,29 +50,37 @@ def _happened(report: AuditReport, rejected: Sequence[tuple[str, str, str]]) -> 
     return [*lines, line("  ", render.mark("fail"), f" audit chain broken at {report.first_bad}: {report.reason}")]
 
 
+def _program() -> str:
+    """How this agentpkg is called from a shell: by its name only where that finds it."""
+    mine = Path(sys.executable).parent / "agentpkg"
+    found = shutil.which("agentpkg")
+    return "agentpkg" if found and Path(found).resolve() == mine.resolve() else shlex.quote(str(mine))
+
+
 def _look(place: Path) -> list[Text]:
-    here = shlex.quote(str(place))
+    here, name = shlex.quote(str(place)), _program()
     return [
         Text(""),
         line(("Look at it", "bold"), f"  ({place} is yours; remove it when you are done)"),
         line((f"  cd {here}", "bold")),
         *render.table([
             (("  git log --graph --oneline", "bold"), "every package and the merge that landed it"),
-            (("  agentpkg status 003", "bold"), "where the feature stands"),
-            (("  agentpkg logs 003 WP03", "bold"), "what an agent said and did"),
-            (("  agentpkg prompt 003 WP05", "bold"), "what an agent is told"),
-            (("  agentpkg events query --feature 003", "bold"), "the audit chain"),
+            ((f"  {name} status 003", "bold"), "where the feature stands"),
+            ((f"  {name} logs 003 WP03", "bold"), "what an agent said and did"),
+            ((f"  {name} prompt 003 WP05", "bold"), "what an agent is told"),
+            ((f"  {name} events query --feature 003", "bold"), "the audit chain"),
         ]),
     ]  # fmt: skip
 
 
 def _own() -> list[Text]:
+    name = _program()
     return [
         Text(""),
         line(("On your own repository", "bold")),
         *render.table([
-            (("  agentpkg init", "bold"), "a first .kittify/config.yaml; put your agent's command in it"),
-            (("  agentpkg features", "bold"), "what it finds in features/ or kitty-specs/"),
-            (("  agentpkg run 003", "bold"), "dispatch, review and merge it"),
+            ((f"  {name} init", "bold"), "a first .kittify/config.yaml; put your agent's command in it"),
+            ((f"  {name} features", "bold"), "what it finds in features/ or kitty-specs/"),
+            ((f"  {name} run 003", "bold"), "dispatch, review and merge it"),
         ]),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from agentpkg.cli import render, render_status
 from agentpkg.cli.render import line
+from agentpkg.cli.render_console import console
 from agentpkg.cli.render_package import Look
 
 
@@ -22,7 +23,7 @@ class Board:
     """
 
     def __init__(self, stderr: bool = False) -> None:
-        self._console = render.console(stderr)
+        self._console = console(stderr, render.is_plain())
         self._live = Live(
             console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False,
             vertical_overflow="crop",

@@ -15,7 +15,6 @@ from agentpkg import views
 from agentpkg.cli import looks, render, render_run
 from agentpkg.cli.common import Speaker, project_at, settle, verb
 from agentpkg.cli.interrupts import Interrupts
-from agentpkg.cli.render_live import Board
 from agentpkg.core.errors import BadInput
 from agentpkg.core.model import EventRow, Feature, State
 from agentpkg.engine import looking
@@ -176,6 +175,8 @@ def _in_lines(project: Project, driven: _Driven, interrupts: Interrupts, speak: 
 
 
 def _on_board(project: Project, driven: _Driven, interrupts: Interrupts) -> Finished:
+    from agentpkg.cli.render_live import Board
+
     eye = looks.Eye(project, driven.feature)
     teller = render_run.Teller()
     with Board(stderr=True) as board:

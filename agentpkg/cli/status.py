@@ -18,6 +18,9 @@ from agentpkg.views import Seen
 _LOOK = 0.5
 
 
+#: warnings about features that a person is shown at once
+MOST = 10
+
 @verb(
     """agentpkg status
 agentpkg status 003
@@ -42,7 +45,7 @@ def command(feature: str | None, watch: bool, repo: Path | None, speak: Speaker)
 
 def _one(project: Project, name: str, speak: Speaker) -> int:
     document = views.status(looking.see(project, project.good_feature(name)))
-    speak.warn_all(document["warnings"])
+    speak.warn_all(document["warnings"], MOST)
     if speak.json:
         speak.document(document)
     else:
@@ -109,7 +112,7 @@ def _on_terminal(project: Project, eye: Any) -> int:
 def _all(project: Project, speak: Speaker) -> int:
     seen = looking.see_all(project)
     document = listing(project, seen)
-    speak.warn_all(document["warnings"])
+    speak.warn_all(document["warnings"], MOST)
     if speak.json:
         speak.document(document)
         return 0
@@ -141,9 +144,9 @@ def _watch_all(project: Project, speak: Speaker) -> int:
 def listing(project: Project, seen: list[Seen]) -> dict[str, Any]:
     """The document of ``status --json`` and ``features --json``, with what is wrong in any feature as warnings."""
     said = [str(warning) for warning in project.loaded.warnings]
+    said += [str(problem) for one in seen for problem in one.feature.problems]
     for one in seen:
-        said += [str(problem) for problem in (*one.feature.problems, *one.feature.warnings)]
-        said += views.vanished(one)
+        said += [*map(str, one.feature.warnings), *views.vanished(one)]
     return {"features": [views.feature_line(one) for one in seen], "warnings": list(dict.fromkeys(said))}
 
 

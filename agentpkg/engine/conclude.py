@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.model import FailureClass, Outcome
-from agentpkg.engine import control, tampering, transition
+from agentpkg.engine import control, lease, tampering, transition
 from agentpkg.engine.plan import SessionPlan, config_digest
 from agentpkg.files import read_bounded, remove_tree, write_atomic
 from agentpkg.git import private, quarantine, worktrees
@@ -90,7 +90,12 @@ def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor
     Args:
         facts: what is known of the process; the rest is found here.
         redactor: knows the session's secrets; None: they are unknown, so that nothing can be admitted.
+
+    Returns:
+        What was found; nothing, with nothing done, when this process does not own the session (any more).
     """
+    if not lease.holds(desk.ledger, plan.session, os.getpid()):
+        return Found()
     safe = redactor or Redactor({})
     facts = replace(facts, trouble=safe.redact(facts.trouble) if facts.trouble else None)
     if facts_of(folder) is None:
@@ -132,7 +137,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | None) -> Found:
     safe = redactor or Redactor({})
-    seen = tampering.look(desk.repository, desk.ledger, plan.worktree, folder)
+    own = (plan.branch, private.private_tip(Path(plan.private), plan.branch))
+    seen = tampering.look(desk.repository, desk.ledger, plan.worktree, folder, own)
     snapshot, uncommitted = _snapshot(desk, plan)
     found = Found(
         stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, seen.reports)),

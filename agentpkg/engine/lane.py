@@ -1,46 +1,12 @@
 """The landing lane of a run: one thread that judges and lands packages, each on the target that the last one made."""
 
 import threading
-import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from agentpkg.core.errors import AgentpkgError, Interrupted
-
-#: seconds between two tries of what another command holds
-_PAUSE = 0.5
-#: seconds after which what another command holds counts as refused
-_PATIENCE = 60.0
-
-
-class Held:
-    """Packages that another command keeps from the run: tried again after a pause, but not for ever."""
-
-    def __init__(self) -> None:
-        #: package -> when it may be tried again, and since when it has been held
-        self._held: dict[str, tuple[float, float]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._held)
-
-    def may_try(self, wp: str) -> bool:
-        """The package is not held, or was tried long enough ago."""
-        return time.monotonic() >= self._held.get(wp, (0.0, 0.0))[0]
-
-    def hold(self, wp: str) -> bool:
-        """Notes that a package is held; False when that has lasted too long."""
-        now = time.monotonic()
-        _, since = self._held.pop(wp, (now, now))
-        if now - since > _PATIENCE:
-            return False
-        self._held[wp] = (now + _PAUSE, since)
-        return True
-
-    def keep(self, packages: Container[str]) -> None:
-        """Forgets all but these."""
-        self._held = {wp: when for wp, when in self._held.items() if wp in packages}
 
 
 class Lane:

@@ -18,6 +18,12 @@ def owned_by(pid: int) -> Callable[[SessionRow], bool]:
     return lambda row: who is not None and (row.pid, row.pid_started) == (who.pid, who.started)
 
 
+def holds(ledger: Ledger, session: str, pid: int) -> bool:
+    """Whether a process still owns a session that is still live; one that does not may change nothing any more."""
+    row = ledger.session(session)
+    return row is not None and row.ended_at is None and owned_by(pid)(row)
+
+
 def take(ledger: Ledger, session: str, pid: int, may: Callable[[SessionRow], bool]) -> bool:
     """Makes a process the owner of a live session.
 

@@ -72,19 +72,24 @@ class _Intent:
         return {
             "merge_commit": self.candidate, "candidate": self.candidate, "base": self.base, "head": self.head,
             "strategy": self.strategy,
+            # whoever landed it by hand stands for it; agentpkg's own landings rest on the review alone
+            **({"approved_by": self.actor} if self.actor.startswith("human:") else {}),
         }  # fmt: skip
 
 
 def land(
-    project: Project, feature: str, wp: str, actor: str, cancelled: Cancelled = lambda: False
-) -> Merged | Rejected:
+    project: Project, feature: str, wp: str, actor: str, cancelled: Cancelled = lambda: False, *,
+    approved_by: str | None = None,
+) -> Merged | Rejected:  # fmt: skip
     """Reviews the package on today's target where no review has, and lands what was approved.
 
     Args:
         cancelled: asked while checks run; True stops them.
+        approved_by: the person whose word this is, for packages with ``approval: required``.
 
     Raises:
-        NotAllowed: it does not wait for review, or the user's own changes are in the way.
+        NotAllowed: it does not wait for review, a person must approve it first, or the user's own changes are in the
+            way.
         Busy: the user's checkout or another command holds what this needs.
         Lacking: no verdict was possible.
         Interrupted: ``cancelled`` said so.
@@ -94,6 +99,7 @@ def land(
             judged = review(project, feature, wp, cancelled)
             if judged.review.verdict is not Verdict.APPROVED:
                 return Rejected(judged)
+            _require_person(project, judged.row, approved_by)
             proof = transition.Approved(judged.review)
             merged = _move_target(project, judged.row, proof, judged.review, actor)
             if merged is not None:
@@ -113,7 +119,16 @@ def land_approved(project: Project, feature: str, wp: str, actor: str) -> Merged
             f"{wp} has no approval at its branch tip", f"judge it with `agentpkg review {feature} {wp}`",
             code="no_approval",
         )  # fmt: skip
-    return land(project, feature, wp, actor)
+    return land(project, feature, wp, actor, approved_by=actor)
+
+
+def _require_person(project: Project, row: PackageRow, approved_by: str | None) -> None:
+    if approved_by is None and frozen.work_package(project, row).approval == "required":
+        raise NotAllowed(
+            f"{row.wp} passed its review, but a person must approve it before it lands",
+            f"`agentpkg move {row.feature} {row.wp} --to done` approves and lands it",
+            code="approval_required",
+        )
 
 
 def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> Merged:

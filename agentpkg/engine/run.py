@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from agentpkg import files
 from agentpkg.core import graph, schedule
-from agentpkg.core.errors import AgentpkgError, BadInput, Busy, Interrupted, NotAllowed
+from agentpkg.core.errors import AgentpkgError, BadInput, NotAllowed
 from agentpkg.core.model import (
     EventRow,
     FailureClass,
@@ -24,9 +24,10 @@ from agentpkg.core.model import (
     Verdict,
 )
 from agentpkg.engine import control, dispatch, frozen, merging, recovery, review
-from agentpkg.engine.lane import Held, Lane
+from agentpkg.engine.lane import Lane
 from agentpkg.engine.plan import config_digest
 from agentpkg.engine.project import Project
+from agentpkg.engine.refusals import Refusals
 from agentpkg.engine.transition import REVIEWER
 
 #: seconds between two looks at the ledger while nothing wakes the run
@@ -83,11 +84,9 @@ class Finished:
 class _Watch:
     """What this run remembers beside the ledger: only what it may forget when it is killed."""
 
-    #: why a package was last refused a step, and what it was like then: changed, it may be tried again
-    refused: dict[str, tuple[object, str]] = field(default_factory=dict)
     #: tries after failures that were nobody's fault, by package
     again: dict[str, int] = field(default_factory=dict)
-    held: Held = field(default_factory=Held)
+    refusals: Refusals = field(default_factory=Refusals)
     #: what the files were like when they were last read
     files: object = None
     #: why nothing may start or land: files that cannot be read
@@ -117,7 +116,6 @@ class Run:
         self._seen = 0
         self._lane = Lane(stop.wake.set)
         self._paths: dict[str, graph.Length] = {}
-        self._branch_tips: dict[str, str] | None = None
 
     # ----------------------------------------------------------------- the loop
 
@@ -146,7 +144,7 @@ class Run:
         recovery.reconcile(self.project)
         self._tell_new()
         self._follow_files()
-        self._branch_tips = None
+        self._watch.refusals.new_step()
         self._collect_lane()
         rows = self._rows()
         running = [row for row in rows if row.state is State.DOING]
@@ -155,13 +153,15 @@ class Run:
             self._stop_sessions(running)
         started = 0 if self.stop.presses or self._watch.trouble else self._start(rows, len(running))
         queued = 0 if self.stop.presses >= 2 or self._watch.trouble else self._queue(rows)
-        held = self.stop.presses == 0 and bool(self._watch.held)
+        held = self.stop.presses == 0 and bool(self._watch.refusals.held)
         return bool(running or started or queued or self._lane or held)
 
     def _rows(self) -> list[PackageRow]:
         wanted = self._wanted()
         rows = [row for row in self.project.ledger.packages(self.feature.id) if row.wp in wanted]
-        self._watch.held.keep({row.wp for row in rows if row.state not in (State.DOING, State.DONE, State.CANCELLED)})
+        self._watch.refusals.held.keep(
+            {row.wp for row in rows if row.state not in (State.DOING, State.DONE, State.CANCELLED)}
+        )
         return rows
 
     def _wanted(self) -> set[str]:
@@ -220,13 +220,15 @@ class Run:
         if row.state is State.PLANNED:
             return not self._open(row)
         if row.state is State.FOR_REVIEW:
-            return row.verdict is Verdict.CHANGES_REQUESTED and not self._tip_moved(row)
+            return row.verdict is Verdict.CHANGES_REQUESTED and not self._moved(row)
         return row.state is State.BLOCKED and self._may_retry(row)
 
     def _may_try(self, row: PackageRow) -> bool:
         """The package has its file, is in nobody's hands, and was not refused as it is."""
-        free = row.wp in self.feature.packages and row.wp not in self._lane and self._watch.held.may_try(row.wp)
-        return free and self._refused(row) is None
+        free = (
+            row.wp in self.feature.packages and row.wp not in self._lane and self._watch.refusals.held.may_try(row.wp)
+        )
+        return free and self._watch.refusals.why(self.project, row) is None
 
     def _may_retry(self, row: PackageRow) -> bool:
         if row.reason_class in (FailureClass.AGENT, FailureClass.TIMEOUT):
@@ -251,7 +253,7 @@ class Run:
         try:
             dispatch.start(self.project, self.feature, wp, dispatch.Wish(agent=self.options.agent))
         except AgentpkgError as error:
-            self._refuse(row, error)
+            self._watch.refusals.refuse(self.project, row, error)
             return False
         return True
 
@@ -262,39 +264,6 @@ class Run:
             found = {name: look.package(name.rpartition("/")[0] or row.feature, name.rpartition("/")[2])
                      for name in row.dependencies}  # fmt: skip
         return [_named(name, found[name]) for name in found if not _is_done(found[name])]
-
-    # ----------------------------------------------------------------- refusals
-
-    def _refuse(self, row: PackageRow, error: AgentpkgError) -> None:
-        """Remembers why a package was refused, until it changes; what another command holds is tried again."""
-        if isinstance(error, Interrupted) or (isinstance(error, Busy) and self._watch.held.hold(row.wp)):
-            return
-        # as it is now: the step may have changed it before it was refused
-        now = self.project.row(row.feature, row.wp)
-        if not isinstance(error, Busy) and (row.state, row.session) != (now.state, now.session):
-            return
-        self._watch.refused[row.wp] = (self._likeness(now), error.message)
-
-    def _refused(self, row: PackageRow) -> str | None:
-        """Why the package was refused as it is; None when it was not, or has changed since."""
-        likeness, why = self._watch.refused.get(row.wp, (None, None))
-        return why if why is not None and likeness == self._likeness(row) else None
-
-    def _likeness(self, row: PackageRow) -> object:
-        return row.state, row.session, row.verdict, row.cycle, self._tip(row)
-
-    def _tip(self, row: PackageRow) -> str | None:
-        """The tip of the package's branch; all tips are read at once, at most once in a step."""
-        if self._branch_tips is None:
-            prefix = self.project.branch_name(self.feature.id, "")
-            listed = self.project.repository.git.text(
-                "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", f"refs/heads/{prefix}*"
-            )
-            self._branch_tips = dict(line.rsplit(" ", 1) for line in listed.splitlines())  # type: ignore[misc]
-        return self._branch_tips.get(row.branch or "")
-
-    def _tip_moved(self, row: PackageRow) -> bool:
-        return self._tip(row) != row.head
 
     # ----------------------------------------------------------------- the landing lane
 
@@ -308,9 +277,13 @@ class Run:
     def _may_land(self, row: PackageRow) -> bool:
         if row.state is not State.FOR_REVIEW or not self._may_try(row):
             return False
-        if row.verdict is Verdict.CHANGES_REQUESTED and not self._tip_moved(row):
+        if row.verdict is Verdict.CHANGES_REQUESTED and not self._moved(row):
             return False
-        return not (row.verdict is Verdict.APPROVED and self._needs_person(row) and not self._tip_moved(row))
+        return not (row.verdict is Verdict.APPROVED and self._needs_person(row) and not self._moved(row))
+
+    def _moved(self, row: PackageRow) -> bool:
+        """Somebody has moved the package's branch since it was last looked at."""
+        return self._watch.refusals.tip(self.project, row) != row.head
 
     def _needs_person(self, row: PackageRow) -> str | None:
         package = self.feature.packages.get(row.wp)
@@ -341,10 +314,10 @@ class Run:
     def _collect_lane(self) -> None:
         for wp, error in self._lane.collect():
             if error is not None:
-                self._refuse(self.project.row(self.feature.id, wp), error)
+                self._watch.refusals.refuse(self.project, self.project.row(self.feature.id, wp), error)
             else:
                 # the target has moved: what was in the way of others may no longer be
-                self._watch.refused = {k: v for k, v in self._watch.refused.items() if k != wp}
+                self._watch.refusals.clear()
 
     # ----------------------------------------------------------------- ending
 
@@ -354,7 +327,7 @@ class Run:
                 control.interrupt(self.project, row.session, self.project.actor)
 
     def _stuck(self) -> Iterator[Stuck]:
-        self._branch_tips = None
+        self._watch.refusals.new_step()
         over = (State.DONE, State.CANCELLED)
         for row in self._rows():
             if row.state not in over:
@@ -364,7 +337,7 @@ class Run:
         """Why a package cannot move, in words a person can act on."""
         if row.wp not in self.feature.packages:
             return "its file has vanished"
-        refused = self._refused(row) or self._watch.trouble
+        refused = self._watch.refusals.why(self.project, row) or self._watch.trouble
         if refused:
             return refused
         if row.state is State.PLANNED:

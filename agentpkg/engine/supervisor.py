@@ -23,6 +23,7 @@ from agentpkg.engine import lease
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
 from agentpkg.ledger.ledger import Ledger
+from agentpkg.proc import kill_marked
 from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
 from agentpkg.sessions import environment, runner, watcher
@@ -176,6 +177,20 @@ class Supervisor:
         self.log.close()
         client.poke(self.repository.state)
 
+    def give_up(self, error: Exception) -> None:
+        """Ends a session that this process could not run to its end, if possible with what the agent has made."""
+        from agentpkg.core.errors import AgentpkgError
+        from agentpkg.engine.conclude import conclude, failed, said_of
+        from agentpkg.relay import client
+
+        kill_marked(self.mark)
+        said = self.redactor.redact(said_of(error))
+        try:
+            conclude(self, self.plan, self.folder, Facts(trouble=said, exit_code=None), self.redactor)
+        except (AgentpkgError, OSError):
+            failed(self, self.plan.session, said)
+        client.poke(self.repository.state)
+
     # ----------------------------------------------------------------- while the agent runs
 
     def _started(self, pid: int) -> None:
@@ -206,28 +221,40 @@ class Supervisor:
 
     def _look_for_commits(self) -> None:
         """The heartbeat: reads the private branch, and tells of new commits. It changes nothing."""
-        from agentpkg.engine import transition
-        from agentpkg.git.diff import commits
         from agentpkg.git.private import private_tip
+
+        if not lease.holds(self.ledger, self.plan.session, os.getpid()):
+            self.stopping = True
+            return
+
+        tip = private_tip(Path(self.plan.private), self.plan.branch)
+        if tip is not None and tip != self._seen:
+            self._tell_commits(tip)
+
+    def _tell_commits(self, tip: str) -> None:
+        from agentpkg.engine import transition
+        from agentpkg.git.admission import objects_in_doubt
+        from agentpkg.git.diff import changed_paths, commits
         from agentpkg.git.repo import GitFailed
         from agentpkg.relay import client
 
-        private = Path(self.plan.private)
-        tip = private_tip(private, self.plan.branch)
-        if tip is None or tip == self._seen:
+        objects = Path(self.plan.private) / "objects"
+        since, self._seen = self._seen, tip
+        if objects_in_doubt(objects, self.repository.objects):
+            # admission will say what; git could wait for ever in there, and the agent's time must go on being watched
             return
         try:
-            git = self.control.but(alternates=(private / "objects",))
-            fresh = commits(git, tip, self._seen, self.plan.base)
+            git = self.control.but(alternates=(objects,))
+            fresh = [c for c in commits(git, tip, since, self.plan.base) if len(c.parents) < 2][:100]
+            files = len(changed_paths(git, self.plan.old_head, tip, sizes=False))
         except GitFailed:
-            # half written, or nonsense; admission will say which
+            # half written, or nonsense; what it is comes out at the end
             return
-        self._seen = tip
+        said = [(commit.sha, self.redactor.redact(commit.subject)) for commit in fresh]
         with self.ledger.write() as tx:
-            for commit in fresh[:100]:
-                subject = self.redactor.redact(commit.subject)
-                transition.commit_seen(tx, self.plan.session, commit.sha, subject)
-                self._note("commit", subject, {"sha": commit.sha})
+            transition.commits_seen(tx, self.plan.session, said, files)
+        for sha, subject in said:
+            self._note("commit", subject, {"sha": sha})
         client.poke(self.repository.state)
 
     @cached_property
@@ -253,9 +280,7 @@ def main(folder: Path) -> int:
     except Exception as error:
         # the outermost loop of this process: whatever it was, the package must not stay `doing`
         traceback.print_exc()
-        from agentpkg.engine.conclude import failed, said_of
-
-        failed(supervisor, plan.session, supervisor.redactor.redact(said_of(error)))
+        supervisor.give_up(error)
         return 1
     return 0
 

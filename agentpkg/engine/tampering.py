@@ -25,8 +25,13 @@ def remember(repo: Repository, worktree: Path, folder: Path) -> None:
     write_atomic(folder / FILE, json.dumps(_take(repo, worktree).as_json()))
 
 
-def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path) -> Findings:
-    """What has changed since :func:`remember`; nothing where that was never called."""
+def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path, admitted: tuple[str, str | None]) -> Findings:
+    """What has changed since :func:`remember`; nothing where that was never called.
+
+    Args:
+        admitted: the session's own branch and the tip it has in the private dir: where it is there already, an
+            admission that was cut short has brought it there.
+    """
     try:
         before = Fingerprint.from_json(json.loads(read_bounded(folder / FILE, _LIMIT)))
     except FileNotFoundError:
@@ -35,6 +40,9 @@ def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path) -> Find
     after = _take(repo, worktree)
     # read after the fingerprint was taken, so that what moved until then is known
     before, after = without_explained(before, after, ledger.packages(), ledger.sessions(), own=worktree.name)
+    ref, tip = f"refs/heads/{admitted[0]}", admitted[1]
+    if tip is not None and after.refs.get(ref) == tip:
+        before = replace(before, refs={**before.refs, ref: tip})
     found = fingerprint.compare(before, after, admin.name if admin else worktree.name)
     return replace(found, reports=tuple(line for line in found.reports if not _is_passing(repo, line)))
 

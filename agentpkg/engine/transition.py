@@ -5,7 +5,7 @@ chain entry, the current rows and the outbox rows together. Nobody else appends 
 relay after the transaction has committed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,8 +110,23 @@ def agent_started(tx: Transaction, session: SessionRow) -> None:
 
 
 def commit_seen(tx: Transaction, session: str, sha: str, message: str) -> None:
-    """Tells of a commit that an agent made."""
+    """Tells of a commit that an agent made; told again, it is the same event."""
     tx.emit(f"agent.job.{session}.commit", {"sha": sha, "message": message}, key=f"{session}:{sha}")
+
+
+def commits_seen(tx: Transaction, session: str, commits: Sequence[tuple[str, str]], files_changed: int) -> None:
+    """Tells of commits seen while a session runs, and counts them for whoever looks.
+
+    Args:
+        commits: ids and subjects, oldest first.
+        files_changed: how many files differ from where the session began.
+    """
+    row = tx.session(session)
+    if row is None or row.ended_at is not None:
+        return
+    for sha, subject in commits:
+        commit_seen(tx, session, sha, subject)
+    tx.put_session(replace(row, commits=row.commits + len(commits), files_changed=files_changed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +165,8 @@ def finish(tx: Transaction, session_id: str, end: End) -> PackageRow | None:
     )  # fmt: skip
     said = {"job_id": session_id, "outcome": end.outcome, "commits": end.commits, "exit_code": end.exit_code}
     said |= {"head": new.head, "reason": end.reason, "reason_class": end.cause, **(end.metadata or {})}
-    _emit_completed(tx, session, end)
-    entry = _change(tx, row, new, actor, {k: v for k, v in said.items() if v is not None})
+    said = {k: v for k, v in said.items() if v is not None}
+    entry = _change(tx, row, new, actor, said, before=lambda entry: _emit_completed(tx, session, end, entry))
     tx.put_package(replace(new, finished_at=entry.timestamp))
     tx.put_session(_ended(session, end, entry.timestamp))
     return new
@@ -177,7 +192,7 @@ def _ended_by(session: SessionRow, end: End) -> str:
     return f"agent:{session.agent}"
 
 
-def _emit_completed(tx: Transaction, session: SessionRow, end: End) -> None:
+def _emit_completed(tx: Transaction, session: SessionRow, end: End, entry: Entry) -> None:
     tx.emit(
         f"agent.job.{session.id}.completed",
         {
@@ -189,7 +204,7 @@ def _emit_completed(tx: Transaction, session: SessionRow, end: End) -> None:
             "feature_slug": session.feature,
             "wp_id": session.wp,
         },
-        key=f"{session.id}:completed",
+        entry=entry,
     )
 
 
@@ -388,10 +403,11 @@ def open_dependencies(tx: Transaction, row: PackageRow) -> list[str]:
 
 def _change(
     tx: Transaction, old: PackageRow, new: PackageRow, actor: str, metadata: Mapping[str, Any],
-    evidence: Sequence[Mapping[str, str]] = (),
+    evidence: Sequence[Mapping[str, str]] = (), before: Callable[[Entry], None] = lambda entry: None,
 ) -> Entry:  # fmt: skip
     entry = tx.append(old.feature, old.wp, old.state, new.state, actor, metadata, evidence)
     tx.put_package(new)
+    before(entry)
     if old.state is not new.state:
         tx.emit(
             f"feature.{old.feature}.wp.{old.wp}.state.changed",

@@ -102,7 +102,7 @@ def admit(repo: Repository, control: Git, request: Request) -> Admitted | Refuse
         return NothingNew()
     if tip is None:
         return _refused("branch", "the branch is gone from the session's git dir, or its name cannot be read")
-    doubt = _objects_in_doubt(request.private / "objects", repo.objects)
+    doubt = objects_in_doubt(request.private / "objects", repo.objects)
     if doubt:
         return _refused("objects", doubt)
     try:
@@ -236,7 +236,7 @@ def _count_files(changes: dict[str, list[Entry]]) -> int:
     return len({e.path for of in changes.values() for e in of if TREE not in (e.mode, e.old[0][0])})
 
 
-def _objects_in_doubt(objects: Path, real: Path) -> str | None:
+def objects_in_doubt(objects: Path, real: Path) -> str | None:
     """What about a private object folder could make git wait, or read something else; None if nothing does.
 
     Links and pipes have no place in it, and it may borrow objects from the repository only.

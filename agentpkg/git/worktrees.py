@@ -112,7 +112,9 @@ def head_of(admin: Path) -> str | None:
 def list_worktrees(repo: Repository) -> list[Worktree]:
     """All worktrees git knows, the main one first (``git worktree list --porcelain -z``)."""
     listed = repo.git.run("worktree", "list", "--porcelain", "-z").stdout
-    return [_worktree(block) for block in listed.split(b"\0\0") if block]
+    main, *linked = [_worktree(block) for block in listed.split(b"\0\0") if block]
+    # git guesses the main one's place from the git dir's, which is wrong where that lies elsewhere
+    return [replace(main, path=repo.work_tree), *linked]
 
 
 def changes(

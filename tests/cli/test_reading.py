@@ -61,8 +61,8 @@ def test_status_of_a_feature_has_the_shape_of_the_contract(repo: Path, capsys: p
     assert found["critical_path"] == ["WP01", "WP02"]
     assert found["estimate_seconds"] == 4 * 3600
     keys = {"id", "title", "state", "ready", "dependencies", "blocked_by", "dependents", "branch", "worktree",
-            "session", "agent", "isolation", "review_cycle", "commits", "files_changed", "tests", "activity", "started_at",
-            "finished_at", "reason"}  # fmt: skip
+            "session", "agent", "isolation", "review_cycle", "commits", "files_changed", "tests", "activity",
+            "started_at", "finished_at", "reason"}  # fmt: skip
     assert keys <= set(found["work_packages"][0])
     assert found["work_packages"][1]["blocked_by"] == ["WP01"]
 

@@ -159,3 +159,22 @@ def test_an_agent_is_tried_in_a_scratch_repository(repo: Path) -> None:
     assert bad.code == 1
     assert "✗ session" in bad.out
     assert not (repo / ".git" / "agentpkg").exists()
+
+
+def test_ctrl_c_twice_stops_a_run_and_its_sessions(repo: Path) -> None:
+    process = support.start(repo, "run", "001", "--agent", "slow")
+
+    def working() -> bool:
+        package = cli(repo, "status", "001", "--json").json["work_packages"][0]
+        return package["state"] == "doing" and package["activity"] is not None
+
+    until(working, 30, "the agent")
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    until(lambda: "WP01 may finish" in process.stderr.readline(), 30, "the first word on stopping")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "WP01  blocked  interrupted" in out
+    assert "stopped after" in out
+    assert "Traceback" not in err

@@ -91,6 +91,17 @@ def test_commits_of_another_package_do_not_come_in(shops: ShopFactory) -> None:
     assert "import_refused" in (row.reason or "")
 
 
+def test_commits_of_another_features_package_of_the_same_name_do_not_come_in(shops: ShopFactory) -> None:
+    shop = shops({"WP01": []})
+    shop.package("WP01", feature="004-other")
+    shop.save("another feature")
+    other = shop.implement("WP01", "004-other")
+    shop.agent("WP01", f"git merge -q --no-edit {other.head}; save src/wp01-mine.txt x")
+    row = session(shop)
+    assert (row.outcome, row.commits) == ("failed", 0)
+    assert "import_refused" in (row.reason or "")
+
+
 def test_what_the_target_got_meanwhile_may_be_merged(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'save src/wp01.txt x; wait_for go; git merge -q --no-edit "$(cat "$here/tip")"')

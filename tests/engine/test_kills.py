@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,19 @@ CONCLUDING = (
 )
 
 
+#: points that the fast run looks at, too; the others are much like them
+_FAST = {
+    "agentpkg.engine.transition:start:return", "agentpkg.engine.dispatch:_take_lease:return",
+    "agentpkg.git.worktrees:_add:return", "agentpkg.git.private:enter:return", "agentpkg.engine.lease:take:call",
+    "__main__:main:call", "__main__:_started:return", "agentpkg.git.admission:admit:return",
+    "agentpkg.git.private:leave:return", "agentpkg.engine.transition:finish:return",
+}  # fmt: skip
+
+
+def points(group: tuple[str, ...]) -> list[Any]:
+    return [pytest.param(at, marks=() if at in _FAST else pytest.mark.slow) for at in group]
+
+
 def start(shop: Shop) -> SessionRow:
     project = shop.project
     return dispatch.start(project, project.good_feature(shop.feature), "WP01", dispatch.Wish()).session
@@ -115,7 +129,7 @@ def as_undisturbed(shop: Shop, tries: int) -> None:
     shop.check()
 
 
-@pytest.mark.parametrize("point", BEFORE_LEASE)
+@pytest.mark.parametrize("point", points(BEFORE_LEASE))
 def test_a_dispatcher_killed_before_the_lease_leaves_nothing_that_counts(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -127,7 +141,7 @@ def test_a_dispatcher_killed_before_the_lease_leaves_nothing_that_counts(
     as_undisturbed(shop, 1)
 
 
-@pytest.mark.parametrize("point", AFTER_LEASE)
+@pytest.mark.parametrize("point", points(AFTER_LEASE))
 def test_a_dispatcher_killed_between_lease_and_supervisor_is_found_and_the_next_try_works(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -142,7 +156,7 @@ def test_a_dispatcher_killed_between_lease_and_supervisor_is_found_and_the_next_
     as_undisturbed(shop, 2)
 
 
-@pytest.mark.parametrize("point", SPAWNED)
+@pytest.mark.parametrize("point", points(SPAWNED))
 def test_a_supervisor_whose_dispatcher_is_killed_goes_on(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -157,7 +171,7 @@ def test_a_supervisor_whose_dispatcher_is_killed_goes_on(
     as_undisturbed(shop, 1)
 
 
-@pytest.mark.parametrize("point", RUNNING)
+@pytest.mark.parametrize("point", points(RUNNING))
 def test_a_supervisor_killed_before_its_agent_has_ended_is_the_environments_failure(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -174,7 +188,7 @@ def test_a_supervisor_killed_before_its_agent_has_ended_is_the_environments_fail
     as_undisturbed(shop, 2)
 
 
-@pytest.mark.parametrize("point", CONCLUDING)
+@pytest.mark.parametrize("point", points(CONCLUDING))
 def test_a_supervisor_killed_while_it_concludes_ends_as_it_would_have(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -184,6 +198,7 @@ def test_a_supervisor_killed_while_it_concludes_ends_as_it_would_have(
     ended = shop.project.ledger.session(row.id)
     assert ended
     assert (ended.outcome, ended.commits, ended.files_changed, ended.exit_code) == ("completed", 1, 1, 0)
+    assert not [e for e in shop.project.ledger.entries(FEATURE) if "reports" in e.metadata]
     as_undisturbed(shop, 1)
     with sqlite3.connect(shop.state / "ledger.db") as db:
         told = [subject for (subject,) in db.execute("SELECT subject FROM events")]

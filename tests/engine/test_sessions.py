@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentpkg.core.model import FailureClass, SessionRow, State
-from agentpkg.engine import attach, control, dispatch
+from agentpkg.engine import attach, conclude, control, dispatch
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git, write
 from tests.support.wait import until
@@ -163,6 +164,63 @@ def test_an_interrupted_session_is_blocked_and_may_be_started_again(shops: ShopF
     assert (row.outcome, row.reason, row.reason_class) == ("cancelled", "interrupted", FailureClass.CANCELLED)
     assert (shop.row("WP01").state, shop.row("WP01").failures) == (State.BLOCKED, 0)
     assert session(shop).outcome == "completed"
+
+
+def test_a_supervisor_that_is_asked_to_end_interrupts_its_session(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", "save src/wp01.txt x; touch $here/here; wait_for never")
+    begun = start(shop)
+    until((shop.tools / "here").exists)
+    supervisor = until(lambda: (r := shop.project.ledger.session(begun.id)) and r.agent_pid and r.pid)
+    os.kill(supervisor, signal.SIGTERM)
+    row = attach.wait(shop.project, begun.id)
+    assert (row.outcome, row.reason_class, row.commits) == ("cancelled", FailureClass.CANCELLED, 1)
+    assert given_back(shop)
+
+
+def test_a_session_that_its_supervisor_cannot_run_keeps_what_the_agent_made(shops: ShopFactory) -> None:
+    shop = shops()
+    # the log's place is taken, so that the end of the session cannot be written
+    shop.agent(
+        "WP01",
+        f"""
+        save src/wp01.txt x
+        log={shop.state}/sessions/$AGENTPKG_SESSION/facts.json
+        mkdir -p $log/taken""",
+    )
+    row = session(shop)
+    assert (row.outcome, row.reason_class) == ("failed", FailureClass.ENVIRONMENT)
+    assert shop.row("WP01").state is State.BLOCKED
+    shop.agent("WP01", "save src/wp01-b.txt y")
+    assert session(shop).outcome == "completed"
+
+
+@pytest.mark.parametrize("name", ["a b", "co:lon", "quo'te\"s", "ünïcode", "dollar$HOME", "-dash", "#{wp}"])
+def test_a_repository_may_lie_anywhere(shops: ShopFactory, name: str) -> None:
+    shop = shops()
+    shop.repo = shop.repo.rename(shop.repo.parent / name)
+    row = session(shop)
+    assert (row.outcome, row.commits) == ("completed", 1), row.reason
+    assert given_back(shop)
+    shop.check()
+
+
+def test_a_session_whose_lease_is_gone_changes_nothing_any_more(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", "save src/wp01.txt old; echo $$ > $here/pid; wait_for never", attempt=1)
+    begun = start(shop)
+    until((shop.tools / "pid").exists)
+    until(lambda: (r := shop.project.ledger.session(begun.id)) and r.agent_pid)
+    conclude.failed(shop.project, begun.id, "ended by somebody else")
+    until(lambda: not alive(int((shop.tools / "pid").read_text())), what="the agent's end")
+    assert git(shop.repo, "rev-parse", BRANCH) == shop.tip()
+    assert shop.row("WP01").state is State.BLOCKED
+    assert shop.transitions("WP01")[-1] == "WP01:doing->blocked"
+    # its commits are where it made them, and the next try is not disturbed
+    assert (folder(shop, begun) / "git").is_dir()
+    shop.agent("WP01", "save src/wp01.txt new", attempt=2)
+    assert session(shop).outcome == "completed"
+    assert shop.show("src/wp01.txt", BRANCH) == "new"
 
 
 def test_what_a_session_leaves_running_is_ended(shops: ShopFactory) -> None:
@@ -371,7 +429,7 @@ def test_the_events_of_a_session_come_in_order_and_carry_its_job_id(shops: ShopF
     assert len({p["id"] for p in payloads}) == len(payloads)
     seqs = [p["seq"] for p in payloads if "seq" in p]
     assert seqs == sorted(seqs)
-    assert all("seq" in p for s, p in told if s.endswith("state.changed"))
+    assert all("seq" in p for s, p in told if s.endswith((".changed", ".completed")))
 
 
 def test_commits_are_told_while_the_agent_runs(shops: ShopFactory) -> None:

@@ -216,3 +216,9 @@ def test_the_exclude_file_keeps_what_is_in_it(scratch: ScratchFactory) -> None:
     for _ in range(2):
         ensure_excluded(repo, "/.worktrees/")
     assert file.read_text() == "mine\n/.worktrees/\n"
+
+
+def test_the_main_worktree_is_known_where_the_git_dir_lies_elsewhere(scratch: ScratchFactory, tmp_path: Path) -> None:
+    work_tree = scratch()
+    git(work_tree, "init", "-q", "--separate-git-dir", str(tmp_path / "elsewhere.git"))
+    assert list_worktrees(discover(work_tree))[0].path == work_tree
