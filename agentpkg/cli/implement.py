@@ -153,7 +153,7 @@ def _attend(task: _Task, session: str, interrupts: Interrupts) -> SessionRow:
         nonlocal told
         if interrupts.presses and not told:
             told = True
-            control.interrupt(task.project, session, task.project.actor)
+            control.interrupt(task.project.state, session, task.project.actor)
             task.speak.note("stopping the session; Ctrl-C once more does not wait for it")
         elif interrupts.presses > 1:
             raise KeyboardInterrupt

@@ -219,9 +219,11 @@ def _misplaced(
     still fits what comes after it, the one before it is the forged one; likewise where the entry at hand follows the
     one before that, something was put in between.
     """
-    if number > 1 and entry["prev_hash"] == heads[-2]:
-        return Broken(number - 1, f"entry {number - 1} was put in: entry {number} does not follow it")
     following = next(rest, None)
+    if number > 1 and entry["prev_hash"] == heads[-2]:
+        if heads[-1] in (entry["hash"], following and following.get("prev_hash")):
+            return Broken(number, f"entry {number} was put in: what comes after it follows the one before it")
+        return Broken(number - 1, f"entry {number - 1} was put in: entry {number} does not follow it")
     if number > 1 and genuine and (following is None or following.get("prev_hash") == entry["hash"]):
         return Broken(number - 1, f"entry {number - 1} was changed: entry {number} does not follow it")
     return Broken(number, f"entry {number} does not follow the one before it: prev_hash does not match")

@@ -159,7 +159,7 @@ def _session(project: Project, name: str, stopped: Callable[[], bool], watch: Wa
         nonlocal asked
         if stopped() and not asked:
             asked = True
-            control.interrupt(project, started.session.id, project.actor)
+            control.interrupt(project.state, started.session.id, project.actor)
 
     watch(project, started.session)
     row = attach.wait(project, started.session.id, tick)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agentpkg.core.model import PackageRow, State
 from agentpkg.engine.project import Project
-from agentpkg.git.removal import Kept, Removed, remove
+from agentpkg.git.removal import Kept, Removed, hindrance, remove
 from agentpkg.git.worktrees import branch_tip, list_worktrees
 
 
@@ -46,12 +46,10 @@ def clean(project: Project, dry_run: bool) -> Cleaned:
             continue
         if row.state not in (State.DONE, State.CANCELLED):
             kept.append(Left(_shown(project, Path(path)), f"{row.wp} is {row.state}"))
-        elif dry_run:
-            removed.append(_shown(project, Path(path)))
         else:
-            done = _remove(project, row)
+            done = _would_remove(project, row) if dry_run else _remove(project, row)
             if isinstance(done, Removed):
-                removed += [_shown(project, Path(path)), *([done.branch] if done.branch else [])]
+                removed += [*([_shown(project, Path(path))] if path in present else []), *filter(None, [done.branch])]
             else:
                 kept.append(_left(project, done))
     strangers = sorted(present - set(rows))
@@ -72,17 +70,34 @@ def _branch_left(project: Project, row: PackageRow) -> bool:
 
 
 def _remove(project: Project, row: PackageRow) -> Removed | Kept:
+    return remove(
+        project.repository, project.control, project.worktree(row.feature, row.wp), _branch(project, row),
+        _landed(project, row), excludes=project.user.excludes_file,
+    )  # fmt: skip
+
+
+def _would_remove(project: Project, row: PackageRow) -> Removed | Kept:
+    """What :func:`_remove` would give; changes nothing."""
+    path, branch = project.worktree(row.feature, row.wp), _branch(project, row)
+    kept = hindrance(
+        project.repository, project.control, path, branch, _landed(project, row), excludes=project.user.excludes_file
+    )
+    return kept or Removed(path, branch if _branch_left(project, row) else None)
+
+
+def _branch(project: Project, row: PackageRow) -> str:
+    return row.branch or project.branch_name(row.feature, row.wp)
+
+
+def _landed(project: Project, row: PackageRow) -> list[str]:
+    """Commits whose history is safe."""
     feature = project.ledger.feature(row.feature)
     assert feature is not None
     landed = [project.target_tip(feature.target)]
     # what a squash or rebase landed keeps nothing of the branch's own commits, but everything they said
     if row.state is State.DONE and row.head:
         landed.append(row.head)
-    return remove(
-        project.repository, project.control, project.worktree(row.feature, row.wp),
-        row.branch or project.branch_name(row.feature, row.wp), landed,
-        excludes=project.user.excludes_file,
-    )  # fmt: skip
+    return landed
 
 
 def _left(project: Project, kept: Kept) -> Left:

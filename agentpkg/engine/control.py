@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agentpkg.core.errors import BadInput
-from agentpkg.engine.project import Project
 from agentpkg.files import read_bounded, write_atomic
 
 _FILE = "cancel.json"
@@ -25,14 +24,14 @@ class Cancel:
     final: bool
 
 
-def cancel(project: Project, session: str, by: str, reason: str) -> None:
-    """Asks a session to stop, for good."""
-    _ask(project.state / "sessions" / session, Cancel(by, reason, True))
+def cancel(state: Path, session: str, by: str, reason: str) -> None:
+    """Asks a session of the repository with this state folder to stop, for good."""
+    _ask(state / "sessions" / session, Cancel(by, reason, True))
 
 
-def interrupt(project: Project, session: str, by: str) -> None:
+def interrupt(state: Path, session: str, by: str) -> None:
     """Asks a session to stop for now; the package can be dispatched again. A request to cancel stands above it."""
-    folder = project.state / "sessions" / session
+    folder = state / "sessions" / session
     if asked(folder) is None:
         _ask(folder, Cancel(by, "interrupted", False))
 

@@ -192,6 +192,8 @@ def _recover_record(project: Project) -> list[str]:
     if row is not None and tip is not None and waiting and _is_on(project, intent.candidate, tip):
         _record(project, row, _proof(project, intent), intent)
         done.append(f"{intent.wp} had landed; it is recorded now")
+    elif row is not None and row.state is State.DONE and row.merge_commit == intent.candidate:
+        after_landing(project, row)
     path.unlink(missing_ok=True)
     return done
 

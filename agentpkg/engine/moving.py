@@ -129,7 +129,7 @@ def _cancel(project: Project, row: PackageRow, reason: str, actor: str) -> Moved
     """Asks the session to stop and waits until it has."""
     if row.session is None:
         raise Lacking(f"{row.wp} is doing without a session", "run `agentpkg doctor`")
-    control.cancel(project, row.session, actor, reason)
+    control.cancel(project.state, row.session, actor, reason)
     attach.wait(project, row.session)
     after = project.row(row.feature, row.wp)
     if after.state is not State.CANCELLED:

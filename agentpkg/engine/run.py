@@ -324,7 +324,7 @@ class Run:
     def _stop_sessions(self, running: Sequence[PackageRow]) -> None:
         for row in running:
             if row.session:
-                control.interrupt(self.project, row.session, self.project.actor)
+                control.interrupt(self.project.state, row.session, self.project.actor)
 
     def _stuck(self) -> Iterator[Stuck]:
         self._watch.refusals.new_step()

@@ -87,7 +87,11 @@ def test_the_users_changes_elsewhere_stay_as_they_are(shops: ShopFactory) -> Non
     git(shop.repo, "add", "README.md")
     land(shop)
     # git() takes the first line's leading blank as it is
-    assert set(git(shop.repo, "status", "--porcelain").splitlines()) == {"M  README.md", " M src/base.txt", "?? notes.txt"}
+    assert set(git(shop.repo, "status", "--porcelain").splitlines()) == {
+        "M  README.md",
+        " M src/base.txt",
+        "?? notes.txt",
+    }
     assert (shop.repo / "src" / "wp01.txt").read_text() == "by WP01, try 1\n"
 
 
@@ -98,7 +102,8 @@ def test_a_file_of_the_users_in_the_way_stops_all_and_the_same_command_lands_it_
     shop = approved(shops)
     before = shop.tip()
     if ignored:
-        (shop.repo / ".git" / "info" / "exclude").open("a").write("wp01.txt\n")
+        exclude = shop.repo / ".git" / "info" / "exclude"
+        exclude.write_text(exclude.read_text() + "wp01.txt\n")
     write(shop.repo, {"src/wp01.txt": "mine\n"})
     with pytest.raises(NotAllowed, match="src/wp01.txt") as refused:
         land(shop)
@@ -180,6 +185,8 @@ def test_a_landing_that_is_killed_anywhere_ends_as_the_undisturbed_one(shops: Sh
     assert not (shop.state / "landing-intent.json").exists()
     shop.check()
     assert auditing.verify(shop.project, FEATURE).ok
+    assert git(shop.repo, "branch", "--list", BRANCH) == ""
+    assert not (shop.repo / ".worktrees" / f"{FEATURE}-WP01").exists()
     moved = [row.subject for row in shop.project.ledger.events() if row.payload.get("to") == "done"]
     assert moved == [f"feature.{FEATURE}.wp.WP01.state.changed"]
 

@@ -88,7 +88,9 @@ def test_until_does_only_a_package_and_what_it_needs(shops: ShopFactory) -> None
     assert shop.states() == {"WP01": DONE, "WP02": DONE, "WP03": PLANNED, "WP04": PLANNED}
 
 
-def test_a_failing_agent_is_tried_again_then_it_and_its_dependents_are_stuck_with_the_reason(shops: ShopFactory) -> None:
+def test_a_failing_agent_is_tried_again_then_it_and_its_dependents_are_stuck_with_the_reason(
+    shops: ShopFactory,
+) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"], "WP03": []}, retries=2)
     shop.agent("WP01", "echo no idea; exit 3")
     found = stuck(shop.run())
@@ -166,10 +168,11 @@ def test_an_interrupt_lets_sessions_finish_and_a_later_run_goes_on(shops: ShopFa
 
 def test_a_second_interrupt_stops_sessions_and_checks_and_loses_nothing(shops: ShopFactory) -> None:
     shop = shops(
-        {"WP01": [], "WP02": [], "WP03": []}, checks='{name: slow, run: "test -e ../../ok || test -e /tmp/none || sleep 30"}'
+        {"WP01": [], "WP02": [], "WP03": []},
+        checks='{name: slow, run: "test -e ../../ok || test -e /tmp/none || sleep 30"}',
     )
     shop.agent("WP01", 'save "src/$n.txt" one; wait_for never')
-    shop.agent("WP03", 'wait_for never')
+    shop.agent("WP03", "wait_for never")
     running = Running(shop)
     until(lambda: shop.states().get("WP02") is FOR_REVIEW and shop.order().count("WP01") == 1)
     until(lambda: (shop.tools / "WP03.tries").exists())
