@@ -1,0 +1,34 @@
+"""The one door through which state changes.
+
+Each function takes an open ledger transaction, asks :mod:`agentpkg.core.states` what may happen, and writes the
+chain entry, the current rows and the outbox rows together. Nobody else appends to the ledger. A caller pokes the
+relay after the transaction has committed.
+"""
+
+from agentpkg.engine.transition.door import REVIEWER, SYSTEM, open_dependencies, require
+from agentpkg.engine.transition.moves import move, move_feature
+from agentpkg.engine.transition.registration import register
+from agentpkg.engine.transition.reviews import Approved, Forced, Proof, judged, landed, recalled
+from agentpkg.engine.transition.sessions import End, agent_started, commit_seen, commits_seen, finish, start
+
+__all__ = [
+    "REVIEWER",
+    "SYSTEM",
+    "Approved",
+    "End",
+    "Forced",
+    "Proof",
+    "agent_started",
+    "commit_seen",
+    "commits_seen",
+    "finish",
+    "judged",
+    "landed",
+    "move",
+    "move_feature",
+    "open_dependencies",
+    "recalled",
+    "register",
+    "require",
+    "start",
+]
