@@ -157,19 +157,20 @@ class Run:
         return bool(running or started or queued or self._lane or held)
 
     def _rows(self) -> list[PackageRow]:
-        wanted = self._wanted()
-        rows = [row for row in self.project.ledger.packages(self.feature.id) if row.wp in wanted]
+        """The packages this run is about: all, also those whose file has vanished, or one and what it needs."""
+        rows = self.project.ledger.packages(self.feature.id)
+        if self.options.until is not None:
+            wanted = self._needed_by(self.options.until)
+            rows = [row for row in rows if row.wp in wanted]
         self._watch.refusals.held.keep(
             {row.wp for row in rows if row.state not in (State.DOING, State.DONE, State.CANCELLED)}
         )
         return rows
 
-    def _wanted(self) -> set[str]:
-        """The packages this run is about: all, also those whose file has vanished, or one and what it needs."""
+    def _needed_by(self, until: str) -> set[str]:
+        """A package and all that it needs."""
         packages = self.feature.packages
-        if self.options.until is None:
-            return {*packages, *(row.wp for row in self.project.ledger.packages(self.feature.id))}
-        wanted, left = set(), [self.options.until]
+        wanted, left = set(), [until]
         while left:
             wp = left.pop()
             if wp in packages and wp not in wanted:

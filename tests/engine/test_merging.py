@@ -86,7 +86,6 @@ def test_the_users_changes_elsewhere_stay_as_they_are(shops: ShopFactory) -> Non
     write(shop.repo, {"README.md": "staged\n", "notes.txt": "untracked\n", "src/base.txt": "unsaved\n"})
     git(shop.repo, "add", "README.md")
     land(shop)
-    # git() takes the first line's leading blank as it is
     assert set(git(shop.repo, "status", "--porcelain").splitlines()) == {
         "M  README.md",
         " M src/base.txt",
@@ -105,7 +104,7 @@ def test_a_file_of_the_users_in_the_way_stops_all_and_the_same_command_lands_it_
         exclude = shop.repo / ".git" / "info" / "exclude"
         exclude.write_text(exclude.read_text() + "wp01.txt\n")
     write(shop.repo, {"src/wp01.txt": "mine\n"})
-    with pytest.raises(NotAllowed, match="src/wp01.txt") as refused:
+    with pytest.raises(NotAllowed, match=r"src/wp01\.txt") as refused:
         land(shop)
     assert refused.value.details == {"paths": ["src/wp01.txt"]}
     assert (shop.tip(), shop.row("WP01").state) == (before, State.FOR_REVIEW)
@@ -133,7 +132,10 @@ def test_two_packages_that_land_at_once_both_land(shops: ShopFactory) -> None:
     for wp in ("WP01", "WP02"):
         shop.implement(wp)
         review(shop.project, FEATURE, wp)
-    code = "from agentpkg.engine import merging; merging.land_approved(shop.project, shop.feature, sys.argv[1], 'human:me')"
+    code = (
+        "from agentpkg.engine import merging; "
+        "merging.land_approved(shop.project, shop.feature, sys.argv[1], 'human:me')"
+    )
     children = [shop.python(code, wp) for wp in ("WP01", "WP02")]
     for child in children:
         _, errors = child.communicate(timeout=30)
@@ -169,7 +171,8 @@ def test_a_landing_that_is_killed_anywhere_ends_as_the_undisturbed_one(shops: Sh
     shop = approved(shops)
     write(shop.repo, {"README.md": "mine\n"})
     child = shop.python(
-        f"{_DIE}from agentpkg.engine import merging, transition\nfrom agentpkg.git import landing\n{_KILLS[step]}\n{_LAND}"
+        f"{_DIE}from agentpkg.engine import merging, transition\nfrom agentpkg.git import landing\n"
+        f"{_KILLS[step]}\n{_LAND}"
     )
     _, errors = child.communicate(timeout=30)
     assert child.returncode == -signal.SIGKILL, errors

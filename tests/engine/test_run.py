@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -43,15 +42,20 @@ def most_at_once(diary: list[str]) -> int:
     return most
 
 
-@pytest.mark.parametrize("kind", ["chain", "wide", "diamond", "layers"])
-def test_a_feature_of_any_shape_is_done_in_an_order_that_its_dependencies_allow(shops: ShopFactory, kind: str) -> None:
-    needs = shape(kind, 8)
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("diamond", 4), *(pytest.param(kind, 10, marks=pytest.mark.slow) for kind in ("chain", "wide", "layers"))],
+)
+def test_a_feature_of_any_shape_is_done_in_an_order_that_its_dependencies_allow(
+    shops: ShopFactory, kind: str, count: int
+) -> None:
+    needs = shape(kind, count)
     shop = shops(needs)
     assert shop.run().stuck == ()
     assert set(shop.states().values()) == {DONE}
     landed = [t.split(":")[0] for t in shop.transitions() if t.endswith("->done")]
     started = [t.split(":")[0] for t in shop.transitions() if t.endswith("->doing")]
-    assert len(landed) == len(started) == 8
+    assert len(landed) == len(started) == count
     entries = shop.transitions()
     for wp, before in needs.items():
         for name in before:
@@ -88,7 +92,7 @@ def test_until_does_only_a_package_and_what_it_needs(shops: ShopFactory) -> None
     assert shop.states() == {"WP01": DONE, "WP02": DONE, "WP03": PLANNED, "WP04": PLANNED}
 
 
-def test_a_failing_agent_is_tried_again_then_it_and_its_dependents_are_stuck_with_the_reason(
+def test_a_failing_agent_is_tried_again_then_it_and_its_dependents_are_stuck_and_say_why(
     shops: ShopFactory,
 ) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"], "WP03": []}, retries=2)
@@ -169,7 +173,7 @@ def test_an_interrupt_lets_sessions_finish_and_a_later_run_goes_on(shops: ShopFa
 def test_a_second_interrupt_stops_sessions_and_checks_and_loses_nothing(shops: ShopFactory) -> None:
     shop = shops(
         {"WP01": [], "WP02": [], "WP03": []},
-        checks='{name: slow, run: "test -e ../../ok || test -e /tmp/none || sleep 30"}',
+        checks='{name: slow, run: "sleep 30"}',
     )
     shop.agent("WP01", 'save "src/$n.txt" one; wait_for never')
     shop.agent("WP03", "wait_for never")
@@ -357,11 +361,6 @@ def test_a_git_lock_that_goes_away_only_delays_a_landing(shops: ShopFactory) -> 
     lock.touch()
     running = Running(shop)
     until(lambda: shop.states().get("WP01") is FOR_REVIEW and shop.row("WP01").verdict is not None)
-    seen = _ticks(shop, lambda: None)
     lock.unlink()
     assert running.finished().stuck == ()
-    assert seen == 1, "it asks for a review again only where there is none"
-
-
-def _ticks(shop: Shop, _: Callable[[], None]) -> int:
-    return len(shop.project.ledger.reviews(FEATURE, "WP01"))
+    assert len(shop.project.ledger.reviews(FEATURE, "WP01")) == 1

@@ -1,5 +1,6 @@
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,18 @@ def test_a_fingerprint_survives_json(own: Package) -> None:
     taken = take(own.repo, own.worktree)
     assert Fingerprint.from_json(json.loads(json.dumps(taken.as_json()))) == taken
     assert compare(taken, take(own.repo, own.worktree), own.admin.name) == Findings()
+
+
+def test_another_worktree_that_is_half_made_is_waited_for_and_one_that_stays_so_is_seen(own: Package) -> None:
+    half = own.repo.common_dir / "worktrees" / "half"
+    half.mkdir()
+    before = take(own.repo, own.worktree)
+    (half / "gitdir").write_text("/elsewhere/.git\n")
+    after = take(own.repo, own.worktree)
+    # nobody finished it in time: then it counts as it is
+    assert compare(before, after).stops == ("worktrees/half/gitdir changed",)
+    (half / "gitdir").unlink()
+    maker = threading.Timer(0.1, (half / "gitdir").write_text, ("/elsewhere/.git\n",))
+    maker.start()
+    assert take(own.repo, own.worktree) == after
+    maker.join()

@@ -34,7 +34,9 @@ echo $try > "$here/$AGENTPKG_WP.tries"
 echo "$AGENTPKG_WP start" >> "$here/diary"
 trap 'echo "$AGENTPKG_WP end" >> "$here/diary"' EXIT
 wait_for() { while [ ! -e "$here/$1" ]; do sleep 0.02; done; }
-save() { mkdir -p src; printf '%s\\n' "$2" > "$1"; git add "$1"; git commit -q -m "feat($AGENTPKG_WP): ${3:-write $1}"; }
+save() {
+  mkdir -p src; printf '%s\\n' "$2" > "$1"; git add "$1"; git commit -q -m "feat($AGENTPKG_WP): ${3:-write $1}"
+}
 script="$here/$AGENTPKG_WP.$try.sh"
 [ -e "$script" ] || script="$here/$AGENTPKG_WP.sh"
 if [ -e "$script" ]; then . "$script"; else save "src/$n.txt" "by $AGENTPKG_WP, try $try"; fi
@@ -42,7 +44,8 @@ if [ -e "$script" ]; then . "$script"; else save "src/$n.txt" "by $AGENTPKG_WP, 
 
 _CONFIG = """\
 project: {{name: scratch}}
-agent: {{harness: scripted, timeout_seconds: 60, kill_grace_seconds: 1, retries: {retries}, max_review_cycles: {cycles}}}
+agent:
+  {{harness: scripted, timeout_seconds: 60, kill_grace_seconds: 1, retries: {retries}, max_review_cycles: {cycles}}}
 agents:
   scripted: {{harness: command, command: ["{agent}"]}}
 review:
@@ -206,12 +209,12 @@ def check_chain(repo: Path, entries: Sequence[Mapping[str, Any]], target: str = 
         digest = hashlib.sha256(text.encode()).hexdigest()
         assert (entry["id"], entry["prev_hash"], entry["hash"]) == (number, before, digest)
         said = entry["metadata"]
-        if entry["wp_id"] and entry["transition"].endswith("->done"):
-            if not said.get("forced") and said.get("kind") != "adopted":
-                landed = said["merge_commit"]
-                git(repo, "merge-base", "--is-ancestor", landed, target)
-                trailer = git(repo, "log", "-1", "--format=%(trailers:key=Audit-Hash,valueonly)", landed).strip()
-                assert trailer in known, f"entry {number}: {landed} carries {trailer}"
+        done = entry["wp_id"] and entry["transition"].endswith("->done")
+        if done and not said.get("forced") and said.get("kind") != "adopted":
+            landed = said["merge_commit"]
+            git(repo, "merge-base", "--is-ancestor", landed, target)
+            trailer = git(repo, "log", "-1", "--format=%(trailers:key=Audit-Hash,valueonly)", landed).strip()
+            assert trailer in known, f"entry {number}: {landed} carries {trailer}"
         before = digest
         known.add(digest)
     return len(entries)
