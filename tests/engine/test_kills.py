@@ -26,10 +26,10 @@ print(dispatch.start(project, project.good_feature(shop.feature), "WP01", dispat
 #: every step of a dispatch, in order; before the first of the second part there is no lease
 BEFORE_LEASE = (
     "agentpkg.engine.dispatch:_prepare:return",
-    "agentpkg.engine.transition:register:return",
+    "agentpkg.engine.transition.registration:register:return",
     "agentpkg.engine.prompting:bundle:return",
     "agentpkg.engine.dispatch:_write_folder:return",
-    "agentpkg.engine.transition:start:return",
+    "agentpkg.engine.transition.sessions:start:return",
 )
 AFTER_LEASE = (
     "agentpkg.engine.dispatch:_take_lease:return",
@@ -70,16 +70,16 @@ CONCLUDING = (
     "agentpkg.git.private:leave:return",
     "agentpkg.git.quarantine:seal:call",
     "agentpkg.git.quarantine:seal:return",
-    "agentpkg.engine.transition:finish:return",
+    "agentpkg.engine.transition.sessions:finish:return",
 )
 
 
 #: points that the fast run looks at, too; the others are much like them
 _FAST = {
-    "agentpkg.engine.transition:start:return", "agentpkg.engine.dispatch:_take_lease:return",
+    "agentpkg.engine.transition.sessions:start:return", "agentpkg.engine.dispatch:_take_lease:return",
     "agentpkg.git.worktrees:_add:return", "agentpkg.git.private:enter:return", "agentpkg.engine.lease:take:call",
     "__main__:main:call", "__main__:_started:return", "agentpkg.git.admission:admit:return",
-    "agentpkg.git.private:leave:return", "agentpkg.engine.transition:finish:return",
+    "agentpkg.git.private:leave:return", "agentpkg.engine.transition.sessions:finish:return",
 }  # fmt: skip
 
 
