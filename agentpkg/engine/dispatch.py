@@ -17,7 +17,7 @@ from typing import Any
 from agentpkg import proc
 from agentpkg.config import AgentSettings, Effective, agent_named, effective
 from agentpkg.core import states
-from agentpkg.core.errors import BadInput, Lacking
+from agentpkg.core.errors import BadInput, Lacking, NotAllowed
 from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, WorkPackage
 from agentpkg.engine import conclude, frozen, lease, prompting, room, tampering, transition
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
@@ -103,8 +103,13 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
     row = _startable(project, feature.id, wp)
     branch = row.branch or project.branch_name(feature.id, wp)
     path = project.worktree(feature.id, wp)
-    worktrees.require_free(project.repository, path, branch)
-    old_head = room.starting_point(project, path, branch, ready.base, wish.fresh)
+    try:
+        worktrees.require_free(project.repository, path, branch)
+        old_head = room.starting_point(project, path, branch, ready.base, wish.fresh)
+    except NotAllowed:
+        # what is in the way may be what another command, which won the package since, is making
+        _startable(project, feature.id, wp)
+        raise
     session = _new_session(project, ready, old_head)
     bundle = prompting.bundle(project, feature, ready.package, ready.agent.name)
     session = replace(session, prompt_sha256=bundle.sha256)

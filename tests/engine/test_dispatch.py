@@ -36,9 +36,12 @@ def refused(shop: Shop, kind: type[AgentpkgError], wp: str = "WP01", **wish: obj
 def everything(shop: Shop) -> object:
     """What a dispatch could make, apart from the registration of the files."""
     folder = shop.state / "sessions"
-    rows = shop.project.ledger_if_any.sessions() if shop.project.ledger_if_any else []
+    ledger = shop.project.ledger_if_any
+    # neither what the relay anchors nor what a running session's supervisor notes is a dispatch's doing
+    rows = [row.id for row in ledger.sessions()] if ledger else []
     return (
-        git(shop.repo, "for-each-ref"), [str(w.path) for w in list_worktrees(shop.project.repository)], rows,
+        git(shop.repo, "for-each-ref", "refs/heads", "refs/tags", "refs/agentpkg/abandoned"),
+        [str(w.path) for w in list_worktrees(shop.project.repository)], rows,
         sorted(os.listdir(folder)) if folder.exists() else [], git(shop.repo, "status", "--porcelain"),
         sorted(os.listdir(shop.repo / ".worktrees")) if (shop.repo / ".worktrees").exists() else [],
     )  # fmt: skip
