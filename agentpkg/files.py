@@ -86,6 +86,8 @@ def lock(path: Path, timeout: float | None = None, *, shared: bool = False, what
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _acquire(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what or path.name)
+        if not shared:
+            _sign(handle)
         yield handle
     finally:
         # closing the last descriptor of an open file description drops its lock
@@ -100,8 +102,18 @@ def _acquire(handle: int, kind: int, timeout: float | None, what: str) -> None:
     while not _try_lock(handle, kind):
         left = deadline - time.monotonic()
         if left <= 0:
-            raise Busy(f"{what} is held by another command", "wait for it to end, then try again", code="locked")
+            raise Busy(f"{what} is held by {_holder(handle)}", "wait for it to end, then try again", code="locked")
         time.sleep(min(_POLL, left))
+
+
+def _sign(handle: int) -> None:
+    """Leaves the holder's pid in the lock file, for the words of those who wait."""
+    os.pwrite(handle, f"{os.getpid():<12}\n".encode(), 0)
+
+
+def _holder(handle: int) -> str:
+    pid = os.pread(handle, 13, 0).decode("ascii", "replace").strip()
+    return f"process {pid}" if pid.isdigit() else "another command"
 
 
 def _try_lock(handle: int, kind: int) -> bool:

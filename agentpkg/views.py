@@ -35,6 +35,7 @@ class Seen:
         sessions: the last session of each package, by package id.
         done_elsewhere: packages of other features that are done, as ``002-billing/WP04``.
         activity: what a running session did last, by session id.
+        lost: live sessions whose supervisor is known to be dead: the ledger does not know it yet.
         target: the branch packages merge into.
     """
 
@@ -45,6 +46,7 @@ class Seen:
     sessions: Mapping[str, SessionRow] = field(default_factory=dict)
     done_elsewhere: Container[str] = frozenset()
     activity: Mapping[str, str] = field(default_factory=dict)
+    lost: Container[str] = frozenset()
     branch_prefix: str = "feat/"
     worktrees_dir: str = ".worktrees"
     default_agent: str | None = None
@@ -93,9 +95,9 @@ def feature_line(seen: Seen) -> Json:
 
 
 def progress(seen: Seen) -> Json:
-    """``{"done", "total"}``."""
+    """``{"done", "total"}``; a file that cannot be read is a package all the same."""
     ids = seen.ids()
-    return {"done": sum(seen.state(wp) is State.DONE for wp in ids), "total": len(ids)}
+    return {"done": sum(seen.state(wp) is State.DONE for wp in ids), "total": len({*ids, *seen.feature.unread})}
 
 
 def status(seen: Seen) -> Json:
@@ -110,14 +112,32 @@ def status(seen: Seen) -> Json:
         "work_packages": [_package(seen, wp, dependencies, dependents, done) for wp in seen.ids()],
         "critical_path": path,
         "estimate_seconds": seconds,
-        "warnings": [*seen.warnings, *(str(w) for w in seen.feature.warnings), *vanished(seen)],
+        "warnings": [*seen.warnings, *(str(w) for w in seen.feature.warnings), *unsettled(seen)],
     }
 
 
-def vanished(seen: Seen) -> list[str]:
-    """Warnings about registered packages whose file is gone."""
+def unsettled(seen: Seen) -> list[str]:
+    """Warnings about packages whose state is not the whole truth: their file is gone, or their session is."""
     gone = sorted(set(seen.rows) - set(seen.feature.packages))
-    return [f"{seen.feature.id} {wp}: its file has vanished; its state ({seen.rows[wp].state}) is kept" for wp in gone]
+    said = [f"{seen.feature.id} {wp}: its file has vanished; its state ({seen.rows[wp].state}) is kept" for wp in gone]
+    return said + orphans(seen)
+
+
+def orphans(seen: Seen) -> list[str]:
+    """Warnings about sessions that are live in the ledger and dead on the machine."""
+    return [
+        f"{seen.feature.id} {orphan(wp, session)}"
+        for wp, session in sorted(seen.sessions.items())
+        if session.ended_at is None and session.id in seen.lost
+    ]
+
+
+def orphan(wp: str, session: SessionRow) -> str:
+    """What is said of a session without a supervisor."""
+    return (
+        f"{wp}: session {session.id} has lost its supervisor; the next command that changes state ends it "
+        "(`agentpkg doctor` says more)"
+    )
 
 
 def _critical(seen: Seen, dependencies: Mapping[str, Sequence[str]]) -> tuple[list[str], int]:

@@ -3,9 +3,6 @@
 A verb's module is imported when the verb is used, so that no command pays for another's imports.
 """
 
-import io
-import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -52,6 +49,13 @@ class Verbs(click.Group):
         command: click.Command = module.command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; a bare name asks for help, which to a script is wrong usage all the same."""
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -70,7 +74,7 @@ class Verbs(click.Group):
             formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="agentpkg")
 def agentpkg() -> None:
     """Turn a planned feature into merged, reviewed code with coding agents.
@@ -95,20 +99,35 @@ def run(args: Sequence[str]) -> int:
     Returns:
         The exit code of the contract: 0 to 5, or 130.
     """
-    from agentpkg.cli import failing
+    from agentpkg.cli import failing, streams
 
     debug = "--debug" in args
-    _write_anything()
+    streams.write_anything()
+    try:
+        code = _code(args, debug)
+    except OSError:
+        # the very words of an error could not be written
+        code = AgentpkgError.exit_code
+    lost = streams.finish()
+    return failing.show(lost, (), debug) if lost else code
+
+
+def _code(args: Sequence[str], debug: bool) -> int:
+    """Runs the command line; errors become text."""
+    from agentpkg.cli import failing, streams
+
     try:
         code = agentpkg.main(list(args), prog_name="agentpkg", standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        return _nobody_reads()
+        # the reader has gone (`| head`): nobody is left to tell
+        streams.let_go()
+        return 0
     except SystemExit as gone:
         # click makes an exit of a reader who has gone
         if isinstance(gone.__context__, BrokenPipeError):
-            return _nobody_reads()
+            streams.let_go()
+            return 0
         raise
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -119,27 +138,5 @@ def run(args: Sequence[str]) -> int:
     except AgentpkgError as error:
         return failing.show(error, args, debug)
     except Exception as error:
-        return failing.show_bug(error, args, debug)
-
-
-def _nobody_reads() -> int:
-    """The reader has gone (`| head`): nobody is left to tell, and the interpreter must not try again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
-
-
-def _write_anything() -> None:
-    """Lets both streams take whatever text there is, whole.
-
-    Text of files and agents may hold what the terminal's encoding, or any, has no bytes for. And without a buffer, as
-    with ``PYTHONUNBUFFERED``, Python drops the rest of a write that a signal cuts short.
-    """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if not isinstance(stream, io.TextIOWrapper):
-            continue
-        if isinstance(stream.buffer, io.RawIOBase):
-            buffered = io.BufferedWriter(stream.buffer)
-            stream = io.TextIOWrapper(buffered, stream.encoding, line_buffering=True)
-            setattr(sys, name, stream)
-        stream.reconfigure(errors="backslashreplace")
+        lost = streams.finish() if isinstance(error, OSError) else None
+        return failing.show(lost, (), debug) if lost else failing.show_bug(error, args, debug)

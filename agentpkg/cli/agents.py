@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from agentpkg import views
 from agentpkg.cli.common import Speaker, group, project_at, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.model import SessionRow
-from agentpkg.engine import agents
+from agentpkg.engine import agents, looking
 from agentpkg.engine.project import Project
 from agentpkg.sessions.log import NAME, follow
 
@@ -35,6 +36,8 @@ def list_them(repo: Path | None, speak: Speaker) -> int:
             for one in agents.list_agents(project)
         ]
     }  # fmt: skip
+    speak.warn_all(agents.unknown_harnesses(project))
+    speak.warn_all([f"{lost.feature} {views.orphan(lost.wp, lost)}" for lost in looking.lost_sessions(project)])
     if speak.json:
         speak.document(document)
         return 0

@@ -123,7 +123,17 @@ def group(text: str, example: str) -> Callable[[Callable[..., Any]], click.Group
     """
     lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
     settings = {"help_option_names": ["-h", "--help"]}
-    return click.group(help=text, epilog=f"\b\nExample:\n{lines}", context_settings=settings, no_args_is_help=True)
+    return click.group(cls=_Group, help=text, epilog=f"\b\nExample:\n{lines}", context_settings=settings)
+
+
+class _Group(click.Group):
+    """A group that says in one line which commands it has when none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # the group has no options but for help, so the first other word names the command
+        if not [word for word in args if word != "--json"]:
+            raise click.UsageError(f"name a command: {', '.join(self.list_commands(ctx))}", ctx)
+        return super().parse_args(ctx, args)
 
 
 def titles(project: Project, feature: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from agentpkg.cli.common import Speaker, group, project_at, verb
+from agentpkg.engine.agents import unknown_harnesses
 
 
 @group("The configuration in force.", "agentpkg config show")
@@ -16,9 +17,10 @@ AGENTPKG_RUN_JOBS=8 agentpkg config show --json"""
 )
 def show(repo: Path | None, speak: Speaker) -> int:
     """Show every effective setting and where it came from: flag, environment, file with its line, or default."""
-    loaded = project_at(repo).loaded
+    project = project_at(repo)
+    loaded = project.loaded
     document = {"values": [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]}
-    speak.warn_all([str(warning) for warning in loaded.warnings])
+    speak.warn_all([*map(str, loaded.warnings), *unknown_harnesses(project)])
     if speak.json:
         speak.document(document)
         return 0

@@ -98,6 +98,7 @@ def query(
     """Print entries of the audit chain that fit."""
     project = project_at(repo)
     wanted = project.feature_id(feature) if feature else None
+    wp = _package(project, wanted, wp) if wp else None
     begin, end = _time(since, "--since"), _time(until, "--until")
     ledger = project.ledger_if_any
     found = ledger.entries(wanted, after, wp, actor, limit, since=begin, until=end) if ledger else iter(())
@@ -109,6 +110,18 @@ def query(
 
     render.show(render_tables.entry(views.entry(entry)) for entry in found)
     return 0
+
+
+def _package(project: Project, feature: str | None, wp: str) -> str:
+    """A package's id, which has to be one of the feature's, or of any feature's."""
+    if feature is not None:
+        return project.find_package(wp, feature)[1]
+    known = {name for names in project.registered().values() for name in names}
+    known |= {name for ref in project.refs for name in project.read(ref.id).packages}
+    if wp not in known:
+        raise BadInput(f"no feature has a {wp}", f"there are {', '.join(sorted(known)) or 'none'}",
+                       code="unknown_package", details={"known": sorted(known)})  # fmt: skip
+    return wp
 
 
 def _time(text: str | None, option: str) -> str | None:
@@ -146,13 +159,10 @@ agentpkg events audit-verify"""
 def audit_verify(feature: str | None, repo: Path | None, speak: Speaker) -> int:
     """Recompute the audit chain and compare it with what git holds; of every feature without --feature."""
     from agentpkg.engine import auditing
-    from agentpkg.ledger.audit import AuditReport
 
     project = project_at(repo)
-    empty = AuditReport(True, 0, None, None, None)
-    # before the first record there is no ledger, and looking makes none
-    verify = auditing.verify if project.ledger_if_any else lambda _project, _feature: empty
-    reports = {name: verify(project, name).as_json() for name in _features(project, feature)}
+    names = [project.feature_id(feature)] if feature is not None else auditing.audited(project)
+    reports = {name: auditing.verify(project, name).as_json() for name in names}
     document = _one_report(reports)
     if speak.json:
         speak.document(document)

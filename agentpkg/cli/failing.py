@@ -8,22 +8,33 @@ from collections.abc import Sequence
 import click
 
 from agentpkg.core.errors import AgentpkgError, BadInput
+from agentpkg.core.model import Problem
+
+#: what to do about an error that does not say it itself, by exit code
+_HINTS = {
+    1: "see `agentpkg status` for where things stand, and `agentpkg logs` for what an agent did",
+    2: "see `agentpkg -h`, and `agentpkg config show` for the settings in force",
+    3: "see `agentpkg status` for what is possible now",
+    4: "wait until the other command or session is over; `agentpkg status` shows it",
+    5: "see `agentpkg doctor` for what is missing",
+}
 
 
 def show(error: AgentpkgError, args: Sequence[str], debug: bool) -> int:
     """Shows an error that somebody planned for, and gives its exit code."""
     if debug:
         traceback.print_exc()
+    error.hint = error.hint or _HINTS.get(error.exit_code, _HINTS[1])
     if _json_wanted(args):
         print(json.dumps(error.as_json(), ensure_ascii=False, default=str))
     else:
         _say(f"error: {_plain(error.message)}")
         for problem in error.details.get("problems", ()):
-            where = f"{problem['file']}:{problem['line']}" if problem.get("line") else problem["file"]
-            value = f"{problem['value']}: " if problem.get("value") else ""
-            _say(f"  {_plain(where)}: {_plain(value)}{_plain(problem['message'])}")
-        if error.hint:
-            _say(f"hint: {_plain(error.hint)}")
+            told = str(Problem(**problem))
+            # the first one is part of most messages
+            if told not in error.message:
+                _say(f"  {_plain(told)}")
+        _say(f"hint: {_plain(error.hint)}")
     return error.exit_code
 
 
@@ -31,7 +42,8 @@ def show_usage(error: click.ClickException, args: Sequence[str], debug: bool) ->
     """Shows wrong usage, with the command's own help as the way out."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "agentpkg"
-    message = error.format_message().rstrip(".").replace("\n", " ")
+    # click indents lists of choices with tabs and newlines
+    message = " ".join(error.format_message().split()).rstrip(".")
     return show(BadInput(message, f"see `{path} -h`", code="usage"), args, debug)
 
 
@@ -60,5 +72,5 @@ def _say(line: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """One line without terminal controls."""
-    return "".join(c if c.isprintable() else ("␊" if c == "\n" else "�") for c in text)
+    """One line without terminal controls; blanks of any kind are plain ones."""
+    return "".join(c if c.isprintable() else (" " if c.isspace() else "�") for c in text)

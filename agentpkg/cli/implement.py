@@ -13,7 +13,6 @@ from agentpkg import views
 from agentpkg.cli import render, render_work
 from agentpkg.cli.common import Speaker, project_at, settle, verb
 from agentpkg.cli.interrupts import Interrupts
-from agentpkg.config import effective
 from agentpkg.core.model import FailureClass, Feature, Outcome, PackageRow, SessionRow, State
 from agentpkg.engine import attach, control, dispatch, recovery
 from agentpkg.engine.project import Project
@@ -122,18 +121,13 @@ def _tries(task: _Task, interrupts: Interrupts) -> dict[str, Any]:
 
 
 def _start(task: _Task, attempt: int) -> dispatch.Started:
-    if not task.speak.json:
-        render.show(render_work.dispatching(task.wp, _agent(task), attempt))
+    # said of nothing that is refused
     started = dispatch.start(task.project, task.feature, task.wp, task.wish)
     task.speak.warn_all(started.warnings)
     if not task.speak.json:
+        render.show(render_work.dispatching(task.wp, started.session.agent, attempt))
         render.show(render_work.started(started, task.worktree, task.target))
     return started
-
-
-def _agent(task: _Task) -> str:
-    named = task.wish.agent or effective(task.project.loaded, task.feature, task.feature.packages.get(task.wp)).agent
-    return named or "its agent"
 
 
 def _may_retry(task: _Task, row: PackageRow) -> bool:

@@ -10,8 +10,9 @@ from agentpkg import views
 from agentpkg.cli import render
 from agentpkg.cli.render_package import Look
 from agentpkg.core import graph, schedule
-from agentpkg.core.model import FeatureState
+from agentpkg.core.model import FeatureState, SessionRow
 from agentpkg.engine import looking
+from agentpkg.engine.lease import is_dead
 from agentpkg.engine.project import Project
 
 #: states in which nothing is left to watch
@@ -48,6 +49,7 @@ class Eye:
         self._feature = project.good_feature(name)
         self._files = self._file_stamp()
         self._seen: _Stamp = ()
+        self._live: list[SessionRow] = []
         self._document: dict[str, Any] = {}
 
     @property
@@ -68,16 +70,22 @@ class Eye:
             self._project = replace(self._project)
             self._feature = self._project.good_feature(self._feature.id)
             self._files = files
-        stamp = (files, self._ledger_stamp(), *self._log_stamps())
-        if stamp != self._seen or not self._document:
-            self._document = views.status(looking.see(self._project, self._feature))
-            self._seen = (files, self._ledger_stamp(), *self._log_stamps())
+        if self._stamp() != self._seen or not self._document:
+            seen = looking.see(self._project, self._feature)
+            self._live = [session for session in seen.sessions.values() if session.ended_at is None]
+            self._document = views.status(seen)
+            self._seen = self._stamp()
         return self._document
 
     def _find_ledger(self) -> None:
         """A project remembers that there is no ledger; somebody may have made one since."""
         if self._project.ledger_if_any is None:
             self._project = replace(self._project)
+
+    def _stamp(self) -> _Stamp:
+        # a supervisor that dies writes nothing anywhere
+        lost = tuple(session.id for session in self._live if is_dead(session))
+        return (self._files, self._ledger_stamp(), lost, *self._log_stamps())
 
     def _ledger_stamp(self) -> int:
         ledger = self._project.ledger_if_any

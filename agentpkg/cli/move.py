@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from agentpkg.cli.common import Speaker, package_words, project_at, titles, verb
-from agentpkg.core.errors import BadInput, FellShort
+from agentpkg.core.errors import BadInput, FellShort, NotAllowed
 from agentpkg.core.model import FeatureState, State
 from agentpkg.engine import moving
 from agentpkg.engine.project import Project
 
+#: bytes of a feedback file; it goes into a prompt
+_MOST = 1 << 20
 _PACKAGE = re.compile(r"WP\d{2,}")
 _TARGETS = click.Choice([*(state.value for state in State), FeatureState.SHIPPED.value])
 
@@ -54,7 +56,7 @@ def package(
     if force and not reason:
         raise BadInput("--force needs --reason", "say why in a few words; it is kept in the audit chain")
     found, wp = project.find_package(wp, feature)
-    wish = moving.Wish(State(to), force, reason, feedback.read_text("utf-8", "replace") if feedback else None)
+    wish = moving.Wish(State(to), force, reason, _text(feedback) if feedback else None)
     try:
         moved = moving.move(project, found, wp, wish)
     except FellShort as short:
@@ -75,6 +77,27 @@ def package(
     return 0
 
 
+def _text(path: Path) -> str:
+    """A feedback file. Raises :class:`BadInput` for what no agent could read in its prompt."""
+    hint = "write what the next agent should know as plain text, and give that file"
+    try:
+        # a pipe is fine too: --review-feedback-file <(git diff)
+        with path.open("rb") as file:
+            data = file.read(_MOST + 1)
+    except OSError as error:
+        raise BadInput(f"--review-feedback-file {path}: {error.strerror or error}", hint, code="bad_feedback") from None
+    if len(data) > _MOST:
+        raise BadInput(f"--review-feedback-file {path} is over {_MOST} bytes (1 MiB)", hint, code="bad_feedback")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"--review-feedback-file {path}:{line}: not UTF-8", hint, code="bad_feedback") from None
+    if "\0" in text:
+        raise BadInput(f"--review-feedback-file {path}: it has a NUL, so it is no text", hint, code="bad_feedback")
+    return text
+
+
 def _fell_short(project: Project, feature: str, wp: str, short: FellShort, speak: Speaker) -> int:
     """The package is not where it was asked to be: with ``--json`` the command's own document says where it is."""
     if not speak.json:
@@ -85,6 +108,13 @@ def _fell_short(project: Project, feature: str, wp: str, short: FellShort, speak
 
 
 def _feature(project: Project, name: str, asked: dict[str, Any], speak: Speaker) -> int:
+    if asked["to"] == FeatureState.CANCELLED:
+        raise NotAllowed(
+            "a feature is not cancelled as a whole",
+            f"cancel the packages nobody wants: agentpkg cancel {name} WP02 --reason TEXT; with the rest done, the "
+            f"feature is validated, and shipped with agentpkg move {name} --to shipped",
+            code="illegal_transition",
+        )
     if asked["to"] not in set(FeatureState):
         raise BadInput(
             f"a feature cannot become {asked['to']}; its packages can", f"agentpkg move {name} WP02 --to {asked['to']}"

@@ -78,20 +78,22 @@ def _state(name: object) -> Part:
 # --------------------------------------------------------------------------- the end
 
 
-def finished(document: Json, stuck_first: bool, seconds: int) -> list[Text]:
+def finished(document: Json, stuck_first: bool, seconds: int, until: str | None = None) -> list[Text]:
     """The last screen of a run.
 
     Args:
         document: as the last line of ``run --json`` has it.
         stuck_first: a person stopped the run.
         seconds: how long it took.
+        until: the package that was asked for with what it needs; None: all were.
     """
     done, total = document["progress"]["done"], document["progress"]["total"]
     good = not document["stuck"]
     word = "done" if good else ("stopped" if stuck_first else "stuck")
+    what = f"{until} and what it needs" if until else ""
     lines = [
         Text(""),
-        line(render.mark("pass" if good else "fail"), (f" {document['feature']}: {word}", "bold"),
+        line(render.mark("pass" if good else "fail"), (f" {document['feature']}: {what}{what and ': '}{word}", "bold"),
              f" after {render.clock(seconds)}"),
         line("  ", render.progress_bar(done, total), f" {done}/{total} packages done, feature {document['state']}"),
     ]  # fmt: skip
@@ -99,13 +101,15 @@ def finished(document: Json, stuck_first: bool, seconds: int) -> list[Text]:
         lines.append(line(("Not finished:", "bold")))
         rows = [(f"  {one['wp']}", _state(one["state"]), one["reason"]) for one in document["stuck"]]
         lines += render.table(rows)
-        again = f"agentpkg run {document['feature']}"
+        again = f"agentpkg run {document['feature']}{f' --until {until}' if until else ''}"
         return [*lines, line("Next: ", (f"agentpkg status {document['feature']}", "bold"), ", then ", (again, "bold"))]
     return [*lines, *_after(document)]
 
 
 def _after(document: Json) -> list[Text]:
     feature = document["feature"]
+    if document["state"] == "implementing":
+        return [line("Next: ", (f"agentpkg run {feature}", "bold"), " for the rest")]
     verify = line("Next: ", (f"agentpkg events audit-verify --feature {feature}", "bold"))
     if document["state"] != "validated":
         return [verify]

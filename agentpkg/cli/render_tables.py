@@ -12,6 +12,9 @@ Json = Mapping[str, Any]
 
 _HEAD = "bold"
 
+#: characters; terminals wrap long lines themselves, but some reasons are whole logs
+_LONGEST_FACT = 500
+
 
 # --------------------------------------------------------------------------- features
 
@@ -124,7 +127,13 @@ def entry(one: Json) -> Text:
 
 def _facts(metadata: Json) -> str:
     shown = ("kind", "verdict", "cycle", "outcome", "reason", "forced", "session", "job_id", "merge_commit")
-    return ", ".join(f"{key} {render.safe(metadata[key])[:80]}" for key in shown if metadata.get(key) not in (None, ""))
+    return ", ".join(f"{key} {_short(metadata[key])}" for key in shown if metadata.get(key) not in (None, ""))
+
+
+def _short(value: object) -> str:
+    """A fact of an entry: whole, or marked where it is cut."""
+    text = render.safe(value)
+    return text if len(text) <= _LONGEST_FACT else f"{text[: _LONGEST_FACT - 1]}…"
 
 
 def audit(document: Json, feature: str, ends: tuple[str, str] | None) -> list[Text]:

@@ -45,6 +45,10 @@ def command(
     project = project_at(repo, {"run.jobs": jobs})
     project.require_person("run a feature")
     found = project.good_feature(feature)
+    if not found.packages and not project.registered().get(found.id):
+        raise BadInput(
+            f"{found.id} has no work packages", f"write one: {found.path}/tasks/WP01-NAME.md", code="no_work_packages"
+        )
     if until is not None:
         _, until = project.find_package(until, found.id)
     speak.warn_all([str(warning) for warning in (*project.loaded.warnings, *found.warnings)])
@@ -64,7 +68,7 @@ def drive(project: Project, feature: Feature, options: Options, speak: Speaker) 
     document = _document(project, finished)
     if not speak.json:
         seconds = int(time.monotonic() - begun)
-        render.show(render_run.finished(document, finished.interrupted, seconds))
+        render.show(render_run.finished(document, finished.interrupted, seconds, options.until))
     return finished, document
 
 

@@ -17,9 +17,9 @@ from agentpkg.views import Seen
 #: seconds between two looks of ``--watch``
 _LOOK = 0.5
 
-
 #: warnings about features that a person is shown at once
 MOST = 10
+
 
 @verb(
     """agentpkg status
@@ -63,11 +63,37 @@ def _watch(project: Project, name: str, speak: Speaker) -> int:
     from agentpkg.cli import looks, render
 
     eye = looks.Eye(project, name)
-    speak.warn_all(eye.document()["warnings"])
+    said = _Said(speak)
+    said.news(eye.document())
     if not speak.json and render.can_redraw():
-        return _on_terminal(project, eye)
-    show: Callable[[Mapping[str, Any]], None] = speak.line if speak.json else lambda found: _show(project, found)
+        return _on_terminal(project, eye, said)
+
+    def show(found: Mapping[str, Any]) -> None:
+        said.news(found)
+        if speak.json:
+            speak.line(found)
+        else:
+            _show(project, found)
+
     return _each_change(eye.document, show, lambda found: found["feature"]["state"] in looks.OVER)
+
+
+class _Said:
+    """The warnings that were said already."""
+
+    def __init__(self, speak: Speaker) -> None:
+        self._speak = speak
+        self._known: set[str] = set()
+
+    def unsaid(self, document: Mapping[str, Any]) -> list[str]:
+        """Warnings that are new."""
+        return [warning for warning in document["warnings"] if warning not in self._known]
+
+    def news(self, document: Mapping[str, Any]) -> None:
+        """Says what is new."""
+        found = self.unsaid(document)
+        self._known |= {*found}
+        self._speak.warn_all(found)
 
 
 def _each_change(
@@ -86,9 +112,9 @@ def _each_change(
         time.sleep(_LOOK)
 
 
-def _on_terminal(project: Project, eye: Any) -> int:
+def _on_terminal(project: Project, eye: Any, said: _Said) -> int:
     """Redraws until Ctrl-C, as ``watch`` does."""
-    from agentpkg.cli import looks, render_live
+    from agentpkg.cli import looks, render, render_live
 
     document = eye.document()
     with render_live.Board() as board:
@@ -100,7 +126,8 @@ def _on_terminal(project: Project, eye: Any) -> int:
                 except BadInput as error:
                     # somebody is in the middle of editing a file; what was good last stays
                     trouble = error.message
-                board.draw(looks.look_at(document, project.settings.run.jobs), trouble)
+                news = [render.line(("! ", "yellow"), warning) for warning in said.unsaid(document)]
+                board.draw(looks.look_at(document, project.settings.run.jobs), trouble, news)
                 time.sleep(_LOOK)
         except KeyboardInterrupt:
             return 130
@@ -146,7 +173,7 @@ def listing(project: Project, seen: list[Seen]) -> dict[str, Any]:
     said = [str(warning) for warning in project.loaded.warnings]
     said += [str(problem) for one in seen for problem in one.feature.problems]
     for one in seen:
-        said += [*map(str, one.feature.warnings), *views.vanished(one)]
+        said += [*map(str, one.feature.warnings), *views.unsettled(one)]
     return {"features": [views.feature_line(one) for one in seen], "warnings": list(dict.fromkeys(said))}
 
 

@@ -47,10 +47,10 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of ``path``, or of the nearest enclosing key that has one; 0 when none has."""
+        """The line of ``path``, or of the nearest enclosing key that has one; the first when none has."""
         while path and path not in self.lines:
             path = path[:-1]
-        return self.lines.get(path, 0)
+        return self.lines.get(path, 1)
 
     def complain(self, path: Path, value: object, message: str) -> None:
         """Records a problem at ``path``."""
@@ -73,7 +73,7 @@ def read(text: str, file: str) -> Document:
         document.problems.append(_syntax_problem(error, file))
         return document
     except RecursionError:
-        document.problems.append(Problem(file, 0, "", "nested too deeply"))
+        document.problems.append(Problem(file, 1, "", "nested too deeply"))
         return document
     if node is None:
         return document
@@ -95,7 +95,7 @@ def scalar(text: str) -> Any:
 def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
-    return Problem(file, mark.line + 1 if mark else 0, "", f"not valid YAML: {what}")
+    return Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}")
 
 
 def _value(node: yaml.Node, path: Path, document: Document) -> Any:

@@ -58,6 +58,17 @@ class Loaded:
         """Where the value of a dotted key comes from."""
         return self.origins.get(key, "default")
 
+    def variable_places(self, agent: str | None = None) -> dict[str, tuple[str, int]]:
+        """File and line of each variable that an agent is configured with; the agent's own hide the common ones."""
+        places = {}
+        for section in ("agent", f"agents.{agent}"):
+            prefix = f"{section}.environment."
+            for key, origin in self.origins.items():
+                file, _, line = origin.rpartition(":")
+                if key.startswith(prefix):
+                    places[key.removeprefix(prefix)] = (file, int(line)) if line.isdigit() else (origin, 0)
+        return places
+
 
 @dataclass(slots=True)
 class _Layers:
@@ -85,6 +96,11 @@ class _Layers:
                 return self.over[path[:length]]
         line = self.document.lines.get(path)
         return f"{self.document.file}:{line}" if line else None
+
+    def written(self, path: Path) -> str | None:
+        """A value as the file has it, None where something lies over it, or nothing is there."""
+        laid = any(path[:length] in self.over for length in range(1, len(path) + 1))
+        return None if laid else self.document.texts.get(path)
 
     def problem(self, path: Path, value: str, message: str) -> Problem:
         where = self.origin(path)
@@ -114,7 +130,7 @@ def load(work_tree: FilePath, environ: Mapping[str, str], flags: Mapping[str, An
         line = data[: error.start].count(b"\n") + 1
         raise _refusal([Problem(CONFIG_FILE, line, "", "should be UTF-8 text")]) from None
     except OSError as error:
-        raise _refusal([Problem(CONFIG_FILE, 0, "", f"cannot be read: {error.strerror or error}")]) from None
+        raise _refusal([Problem(CONFIG_FILE, 1, "", f"cannot be read: {error.strerror or error}")]) from None
     return parse(text, CONFIG_FILE, environ, flags)
 
 
@@ -229,7 +245,7 @@ def _validate(layers: _Layers) -> tuple[Settings | None, list[Problem]]:
     try:
         settings = _SETTINGS.validate_python(layers.values)
     except ValidationError as errors:
-        found = [explain(error) for error in errors.errors(include_url=False)]
+        found = [explain(error, layers.written) for error in errors.errors(include_url=False)]
         return None, [layers.problem(*one) for one in found]
     return settings, [layers.problem(*one) for one in broken_rules(settings)]
 

@@ -32,19 +32,25 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
-def explain(error: Any) -> tuple[Path, str, str]:
-    """One finding of pydantic's as ``(path, offending value, what is wrong)``."""
+def explain(error: Any, written: Callable[[Path], str | None]) -> tuple[Path, str, str]:
+    """One finding of pydantic's as ``(path, offending value, what is wrong)``.
+
+    Args:
+        written: the very text of the value at a path, None where there is none: ``yes`` and not ``True``.
+    """
     path: Path = tuple(step for step in error["loc"] if step != "[key]")
     kind = error["type"]
     if kind == "unexpected_keyword_argument":
         key = str(path[-1])
         return path, key, "unknown key" + nearest(key, known_keys(path[:-1]))
-    if kind == "literal_error":
-        return path, shown(error["input"]), _choice(error)
     if kind == "missing":
         return path, str(path[-1]), _RIGHT[kind]({})
+    text = None if "[key]" in error["loc"] else written(path)
+    value = shown(error["input"] if text is None else text)
+    if kind == "literal_error":
+        return path, value, _choice(error)
     right = _RIGHT.get(kind)
-    return path, shown(error["input"]), right(error.get("ctx") or {}) if right else str(error["msg"])
+    return path, value, right(error.get("ctx") or {}) if right else str(error["msg"])
 
 
 def _choice(error: Any) -> str:

@@ -168,6 +168,8 @@ class Feature:
     plan: Plan = field(default_factory=Plan)
     #: by id, in file order
     packages: Mapping[str, WorkPackage] = field(default_factory=dict)
+    #: the files of work packages that give none: the id where no other file has it, else the path
+    unread: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 

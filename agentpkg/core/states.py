@@ -95,11 +95,18 @@ def decide_dispatch(row: PackageRow, actor: str, open_dependencies: Sequence[str
     if open_dependencies:
         raise NotAllowed(
             f"{row.wp} still depends on {', '.join(open_dependencies)}",
-            f"finish {open_dependencies[0]} first, or let `agentpkg run {row.feature}` do all in order",
+            _first(row, open_dependencies[0]),
             code="dependencies_open",
             details={"open": list(open_dependencies)},
         )
     return replace(row, state=State.DOING, reason=None, reason_class=None)
+
+
+def _first(row: PackageRow, dependency: str) -> str:
+    other, _, _ = dependency.rpartition("/")
+    if other:
+        return f"finish {dependency} first: `agentpkg run {other}`"
+    return f"finish {dependency} first, or let `agentpkg run {row.feature}` do all in order"
 
 
 def decide_finish(

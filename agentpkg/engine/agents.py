@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agentpkg import proc
+from agentpkg import harnesses, proc
 from agentpkg.config import AgentSettings, agent_named
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import CheckStatus, Outcome, SessionRow, Verdict
@@ -60,6 +60,18 @@ def list_agents(project: Project) -> list[AgentFacts]:
     names = sorted(project.agents)
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
         return list(pool.map(lambda name: _facts(project, name, live.count(name)), names))
+
+
+def unknown_harnesses(project: Project) -> list[str]:
+    """A sentence on each agent of the configuration whose harness nothing installed brings."""
+    known = harnesses.names()
+    found = {name: agent.harness for name, agent in project.settings.agents.items()}
+    return [
+        f"{project.loaded.origin(f'agents.{agent}.harness')}: agent {agent}: no harness is called {harness}; "
+        f"known ones: {', '.join(known)}"
+        for agent, harness in found.items()
+        if harness is not None and harness not in known
+    ]
 
 
 def _facts(project: Project, name: str, sessions: int) -> AgentFacts:

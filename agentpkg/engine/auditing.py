@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from agentpkg.core.model import Entry, SessionRow
 from agentpkg.engine.project import Project
-from agentpkg.git.audit import read_audit
+from agentpkg.git.audit import anchored_features, read_audit
 from agentpkg.git.repo import Git
 from agentpkg.ledger import audit
 from agentpkg.ledger.audit import AuditReport
@@ -15,20 +15,29 @@ _FORMAT = "%H%n" + "%n".join(
 )
 
 
+def audited(project: Project) -> list[str]:
+    """The features that have a chain: in the ledger, or in git where the ledger has lost them."""
+    known = project.ledger_if_any.heads() if project.ledger_if_any else {}
+    return sorted({*known, *anchored_features(project.repository)})
+
+
 def verify(project: Project, feature: str) -> AuditReport:
     """Recomputes a feature's chain and compares it with what git holds.
 
     The anchor is read first and the target last, so that work that goes on meanwhile does not look like damage.
     """
     anchor = read_audit(project.repository, feature)
-    with project.ledger.snapshot() as look:
+    ledger = project.ledger_if_any
+    if ledger is None:
+        return audit.verify((), anchor or None, {}, ())
+    with ledger.snapshot() as look:
         entries = list(look.entries(feature))
         recorded = look.head(feature)
         sessions = look.sessions(feature)
         row = look.feature(feature)
     git = project.repository.git
     named = _present(git, _merge_commits(entries))
-    target = project.target_tip(row.target) if row else ""
+    target = (project.branch_tip(row.target) if row else None) or ""
     return audit.verify(
         entries, anchor or None, _trailers(git, named), _on_target(git, named, target),
         recorded=recorded if recorded[0] else None, landed=_landed(git, target, feature, sessions),
@@ -61,6 +70,8 @@ def _on_target(git: Git, commits: Sequence[str], target: str) -> set[str]:
     """Those in the history of the target; one process, however many there are."""
     if not commits:
         return set()
+    if not target:
+        return set()
     outside = git.text("rev-list", "--stdin", stdin="\n".join([*commits, f"^{target}"]).encode()).split("\n")
     return set(commits) - set(outside)
 
@@ -68,7 +79,7 @@ def _on_target(git: Git, commits: Sequence[str], target: str) -> set[str]:
 def _landed(git: Git, target: str, feature: str, sessions: Sequence[SessionRow]) -> Mapping[str, str]:
     """What this ledger's sessions landed on the target since the first of them started, with its ``Audit-Hash``."""
     bases = _present(git, [s.base for s in sessions if s.base][:1])
-    if not bases:
+    if not bases or not target:
         return {}
     log = ("log", "--first-parent", "--no-show-signature", f"--format={_FORMAT}", target, f"^{bases[0]}", "--")
     mine = {s.id for s in sessions}

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agentpkg.core.errors import BadInput
-from agentpkg.files import read_bounded, write_atomic
+from agentpkg.core.errors import BadInput, Busy
+from agentpkg.files import lock, read_bounded, write_atomic
 
 _FILE = "cancel.json"
 
@@ -25,8 +25,17 @@ class Cancel:
 
 
 def cancel(state: Path, session: str, by: str, reason: str) -> None:
-    """Asks a session of the repository with this state folder to stop, for good."""
-    _ask(state / "sessions" / session, Cancel(by, reason, True))
+    """Asks a session of the repository with this state folder to stop, for good.
+
+    Raises:
+        Busy: somebody else has asked for that already.
+    """
+    folder = state / "sessions" / session
+    with lock(state / "locks" / f"cancel-{session}.lock", timeout=5):
+        earlier = asked(folder)
+        if earlier is not None and earlier.final:
+            raise Busy(f"{earlier.by} is cancelling it already", "wait for it to end", code="being_cancelled")
+        _ask(folder, Cancel(by, reason, True))
 
 
 def interrupt(state: Path, session: str, by: str) -> None:

@@ -18,7 +18,7 @@ from agentpkg import proc
 from agentpkg.config import AgentSettings, Effective, agent_named, effective
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
-from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, WorkPackage
+from agentpkg.core.model import FailureClass, Feature, PackageRow, Problem, SessionRow, WorkPackage
 from agentpkg.engine import conclude, frozen, lease, prompting, room, tampering, transition
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
@@ -33,7 +33,7 @@ from agentpkg.isolation import choose
 from agentpkg.prompts import Bundle
 from agentpkg.secrets.providers import Provider, open_providers
 from agentpkg.secrets.redact import Redactor
-from agentpkg.secrets.resolve import Resolved, resolve_environment
+from agentpkg.secrets.resolve import Resolved, referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
 
 #: seconds that a configured command may take to print a secret
@@ -144,9 +144,23 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
         chosen = replace(chosen, timeout_seconds=wish.timeout)
     _require_program(project, agent)
     level, _ = choose(project.settings.isolation.minimum)
+    _require_known_secrets(package, agent)
     secrets = resolve_environment(agent.environment, secret_providers(project), package.secrets)
     base = project.target_tip(chosen.target_branch)
     return _Ready(feature, package, chosen, agent, secrets, level.name, base)
+
+
+def _require_known_secrets(package: WorkPackage, agent: AgentSettings) -> None:
+    known = referenced(agent.environment)
+    unknown = [name for name in package.secrets or () if name not in known]
+    if unknown:
+        raise BadInput(
+            f"{package.path}: no variable of agent.environment refers to the secret {', '.join(unknown)}",
+            f"it refers to {', '.join(sorted(known)) or 'none'}; correct `secrets`, or the configuration",
+            code="unresolved_secret",
+            details={"problems": [Problem(package.path, 1, n, "names no secret of agent.environment").as_json()
+                                  for n in unknown]},
+        )  # fmt: skip
 
 
 def _require_program(project: Project, agent: AgentSettings) -> None:

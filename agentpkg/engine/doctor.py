@@ -54,11 +54,16 @@ class Doctor:
 
     def findings(self) -> Iterator[Finding]:
         """Every check, one after another."""
+        told: dict[str, str] = {}
         for name, check in self._checks().items():
             try:
                 yield from check(name)
             except AgentpkgError as error:
-                yield Finding(name, "fail", error.message, error.hint)
+                if error.message in told:
+                    yield Finding(name, "skip", f"not looked at: see {told[error.message]}")
+                else:
+                    told[error.message] = name
+                    yield Finding(name, "fail", error.message, error.hint)
 
     def _checks(self) -> dict[str, Callable[[str], Iterator[Finding]]]:
         always: dict[str, Callable[[str], Iterator[Finding]]] = {
@@ -70,8 +75,8 @@ class Doctor:
         if self._project is None:
             return {**always, **more}
         return {
-            **always, **more, "nats-server": self._server, "relay": self._relay, "agents": self._agents,
-            "sessions": self._sessions, "features": self._features,
+            **always, **more, "objects": self._objects, "nats-server": self._server, "relay": self._relay,
+            "agents": self._agents, "sessions": self._sessions, "features": self._features,
         }  # fmt: skip
 
     # ----------------------------------------------------------------- what is there
@@ -126,6 +131,24 @@ class Doctor:
                 "target", "fail", f"there is no branch {target} to merge into",
                 "make it (a first commit is needed), or set project.target_branch in .kittify/config.yaml",
             )  # fmt: skip
+
+    def _objects(self, name: str) -> Iterator[Finding]:
+        """Whether git has what agentpkg will check out: the trees of the target and of packages, and all history."""
+        here = self._here
+        git, settings = here.repository.git, here.settings.project
+        wanted = (f"refs/heads/{settings.target_branch}", f"refs/heads/{settings.branch_prefix}**")
+        refs = git.run("for-each-ref", "--format=%(refname)", *wanted).text.split()
+        if not refs:
+            return
+        trees = git.run("rev-list", "--objects", "--no-walk=unsorted", *refs, "--", ok=(0, 1, 128))
+        history = git.run("rev-list", "--quiet", *refs, "--", ok=(0, 1, 128))
+        bad = next((done for done in (trees, history) if done.returncode), None)
+        if bad is None:
+            yield Finding(name, "pass", f"nothing is missing from {len(refs)} branch{'es' if len(refs) > 1 else ''}")
+        else:
+            said = (bad.stderr.decode("utf-8", "replace").strip().splitlines() or ["git rev-list failed"])[-1]
+            fix = "see `git fsck --full`; fetch what is missing, or bring it back from a backup or another clone"
+            yield Finding(name, "fail", f"the repository is damaged: {said}", fix)
 
     def _ledger(self, name: str) -> Iterator[Finding]:
         from agentpkg.ledger.ledger import Ledger
@@ -187,11 +210,14 @@ class Doctor:
             yield Finding(name, "pass", "does not run; it starts when there is something to publish")
 
     def _agents(self, name: str) -> Iterator[Finding]:
-        from agentpkg.engine.agents import list_agents
+        from agentpkg.engine.agents import list_agents, unknown_harnesses
 
         found = list_agents(self._here)
         ready = [one.name for one in found if one.ready]
         default = self._here.settings.agent.harness
+        for warning in unknown_harnesses(self._here):
+            fix = "correct it in .kittify/config.yaml, or install the package that brings it"
+            yield Finding("harness", "warn", warning, fix)
         lame = next((one for one in found if one.name == default and not one.ready), None)
         if lame is not None:
             yield Finding(name, "fail", f"the default agent {lame.name}: {lame.detail}", "see `agentpkg agents list`")
@@ -203,7 +229,7 @@ class Doctor:
             yield Finding(name, "pass", f"ready: {', '.join(ready)}{also}")
 
     def _sessions(self, name: str) -> Iterator[Finding]:
-        from agentpkg.engine.recovery import is_dead
+        from agentpkg.engine.lease import is_dead
 
         ledger = self._here.ledger_if_any
         live: list[SessionRow] = ledger.sessions(live=True) if ledger else []

@@ -24,6 +24,13 @@ def holds(ledger: Ledger, session: str, pid: int) -> bool:
     return row is not None and row.ended_at is None and owned_by(pid)(row)
 
 
+def is_dead(row: SessionRow) -> bool:
+    """The process that owns the session is known to be gone; one that cannot be judged is not."""
+    if row.pid is None or row.pid_started is None:
+        return False
+    return proc.alive(proc.ProcessIdentity(row.pid, row.pid_started, row.boot_id or "")) is False
+
+
 def take(ledger: Ledger, session: str, pid: int, may: Callable[[SessionRow], bool]) -> bool:
     """Makes a process the owner of a live session.
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from agentpkg.core.model import Feature, SessionRow, State
+from agentpkg.engine.lease import is_dead
 from agentpkg.engine.project import Project
 from agentpkg.features.folder import load_all
 from agentpkg.sessions.log import last_activity
@@ -21,6 +22,7 @@ def see(project: Project, feature: Feature) -> Seen:
             project, feature, row=look.feature(feature.id), rows=rows, sessions=sessions,
             done_elsewhere=frozenset(f"{r.feature}/{r.wp}" for r in look.packages() if r.state is State.DONE),
             activity=_activity(project, sessions.values()),
+            lost=frozenset(s.id for s in sessions.values() if s.ended_at is None and is_dead(s)),
         )  # fmt: skip
 
 
@@ -52,3 +54,9 @@ def _activity(project: Project, sessions: Iterable[SessionRow]) -> dict[str, str
     live = [s.id for s in sessions if s.ended_at is None]
     found = {name: last_activity(project.state / "sessions" / name) for name in live}
     return {name: text for name, text in found.items() if text}
+
+
+def lost_sessions(project: Project) -> list[SessionRow]:
+    """The live sessions whose supervisor is known to be dead; the next command that changes state ends them."""
+    ledger = project.ledger_if_any
+    return [row for row in ledger.sessions(live=True) if is_dead(row)] if ledger else []

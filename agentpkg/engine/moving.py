@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import FeatureState, PackageRow, State
 from agentpkg.engine import attach, control, frozen, merging, recovery, transition
@@ -70,11 +71,7 @@ def move(project: Project, feature: str, wp: str, wish: Wish) -> Moved | NotAppr
         Busy: a session holds the package.
     """
     actor = project.require_person(f"move {wp} to {wish.to}")
-    known = project.read(feature)
-    if wp in known.packages:
-        project.ensure_registered(known)
-    recovery.reconcile(project)
-    row = project.row(feature, wp)
+    row = _registered(project, feature, wp, wish.to, actor)
     if wish.to is State.DONE:
         return _land(project, row, wish, actor)
     if wish.to is State.CANCELLED and row.state is State.DOING:
@@ -82,14 +79,22 @@ def move(project: Project, feature: str, wp: str, wish: Wish) -> Moved | NotAppr
     return _plain(project, row, wish, actor)
 
 
+def _registered(project: Project, feature: str, wp: str, to: State, actor: str) -> PackageRow:
+    """The package's row; a package that is not registered yet is, unless the move would be refused anyway."""
+    known = project.read(feature)
+    file = known.packages.get(wp)
+    if file is not None:
+        if project.ledger_if_any is None or project.ledger.package(feature, wp) is None:
+            states.check(PackageRow(feature, wp, file.title, file.lane), to, actor)
+        project.ensure_registered(known)
+    recovery.reconcile(project)
+    return project.row(feature, wp)
+
+
 def cancel(project: Project, feature: str, wp: str, reason: str) -> PackageRow:
     """Stops a package's session, if it has one, and makes the package ``cancelled``; its commits are kept."""
     actor = project.require_person(f"cancel {wp}")
-    known = project.read(feature)
-    if wp in known.packages:
-        project.ensure_registered(known)
-    recovery.reconcile(project)
-    row = project.row(feature, wp)
+    row = _registered(project, feature, wp, State.CANCELLED, actor)
     if row.state is State.DOING:
         _cancel(project, row, reason, actor)
     else:

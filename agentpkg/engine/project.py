@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentpkg.config import Loaded, Settings, effective, known_agents, load
-from agentpkg.core.errors import BadInput, NotAllowed
+from agentpkg.core.errors import BadInput, Lacking, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, State
 from agentpkg.engine import actors, transition
 from agentpkg.features.folder import FeatureRef, find_features, load_feature, require_good, resolve
 from agentpkg.files import stamp
+from agentpkg.git.audit import anchored
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import Repository, discover
 from agentpkg.git.identity import UserIdentity, user_identity
@@ -219,14 +220,29 @@ class Project:
             if other != feature.id and tx.feature(other) is None:
                 needed = self.read(other)
                 require_good(needed)
-                transition.register(tx, needed, self.target(needed))
+                self._register(tx, needed)
+        self._register(tx, feature)
+
+    def _register(self, tx: Transaction, feature: Feature) -> None:
+        if tx.feature(feature.id) is None:
+            count, _ = anchored(self.repository, feature.id)
+            if count:
+                raise Lacking(
+                    f"the ledger has lost {feature.id}: git anchors {count} entries of its chain",
+                    f"bring {self.state / 'ledger.db'} back from a backup; `agentpkg events audit-verify` says more",
+                    code="ledger_lost",
+                )
         transition.register(tx, feature, self.target(feature))
 
     def ensure_registered(self, feature: Feature) -> None:
         """Registers a feature whose files say more than the ledger, in a transaction of its own."""
         require_good(feature)
         with self.ledger.write() as tx:
+            before = tx.last_rowid()
             self.register(tx, feature)
+            news = tx.last_rowid() > before
+        if news:
+            self.poke()
 
     def row(self, feature: str, wp: str) -> PackageRow:
         """A package's current row. Raises :class:`NotAllowed` when it is not registered."""

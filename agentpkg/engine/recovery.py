@@ -6,6 +6,7 @@ from agentpkg import proc
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import SessionRow
 from agentpkg.engine import conclude, dispatch, lease, merging
+from agentpkg.engine.lease import is_dead
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree
@@ -31,13 +32,6 @@ def reconcile(project: Project) -> list[str]:
             _conclude_orphan(project, row)
             done.append(f"session {row.id} of {row.wp} had lost its supervisor")
     return done + merging.recover(project)
-
-
-def is_dead(row: SessionRow) -> bool:
-    """The process that owns the session is known to be gone."""
-    if row.pid is None or row.pid_started is None:
-        return False
-    return proc.alive(proc.ProcessIdentity(row.pid, row.pid_started, row.boot_id or "")) is False
 
 
 def _conclude_orphan(project: Project, row: SessionRow) -> None:

@@ -174,6 +174,7 @@ def context(project: Project, row: PackageRow, package: WorkPackage, made: candi
         definitions=definitions(project.settings, package, frozen.digests(project, row)),
         identities=frozenset({_person(user), *(_person(agent_identity(a)) for a in agents)}),
         tracked_changes=changed.tracked if changed is not None else None,
+        untracked=changed.untracked if changed is not None else (),
         requirements={r.ref: r.text for r in found}, environment=environment.inherited(project.environ),
     )  # fmt: skip
 

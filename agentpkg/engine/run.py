@@ -130,8 +130,8 @@ class Run:
         with files.lock(lock, timeout=0, what=f"a run of {self.feature.id}"), self._lane:
             self._seen = self.project.ledger.last_rowid()
             self._watch.files = self._files()
-            self.project.ensure_registered(self.feature)
             self._preflight()
+            self.project.ensure_registered(self.feature)
             with self._woken():
                 while self._tick():
                     self.stop.wake.wait(LOOK)
@@ -204,9 +204,11 @@ class Run:
 
     def _preflight(self) -> None:
         """Finds what would stop a package from starting before the first one does."""
-        for row in self._rows():
-            if row.wp in self.feature.packages and row.state not in (State.DONE, State.CANCELLED):
-                dispatch.preflight(self.project, self.feature, row.wp, self.options.agent)
+        over = {row.wp for row in self._rows() if row.state in (State.DONE, State.CANCELLED)}
+        wanted = self._needed_by(self.options.until) if self.options.until else set(self.feature.packages)
+        for package in self.feature.packages.values():
+            if package.id in wanted - over and package.lane is State.PLANNED:
+                dispatch.preflight(self.project, self.feature, package.id, self.options.agent)
 
     def _start(self, rows: Sequence[PackageRow], running: int) -> int:
         if running >= self.options.jobs:
@@ -301,7 +303,7 @@ class Run:
             # a verdict there is was asked for by a person, who has accepted the changed configuration with it
             if row.verdict is None and frozen.config_changed(project, row):
                 raise NotAllowed(
-                    "the configuration changed while its session ran",
+                    f"the configuration changed while its session ran: `agentpkg review {row.feature} {row.wp}`",
                     f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
                     code="config_changed",
                 )

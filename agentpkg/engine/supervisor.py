@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Supervisor:
             stop = self._stop_wanted()
             if stop is not None:
                 return Facts(stop=stop, exit_code=None)
-            return Facts(trouble=trouble) if trouble else self._run_agent()
+            return Facts(trouble=trouble, exit_code=None) if trouble else self._run_agent()
         except AgentpkgError as error:
             return Facts(trouble=error.message, exit_code=None)
 
@@ -170,6 +171,8 @@ class Supervisor:
 
         found = conclude(self, self.plan, self.folder, facts, self.redactor)
         row = self.ledger.session(self.plan.session)
+        for sha, subject in found.commits:
+            self._note_commit(sha, subject)
         for line in found.reports:
             self._note("notice", f"in the repository meanwhile: {line}")
         if row is not None and row.outcome is not None:
@@ -254,12 +257,23 @@ class Supervisor:
         with self.ledger.write() as tx:
             transition.commits_seen(tx, self.plan.session, said, files)
         for sha, subject in said:
-            self._note("commit", subject, {"sha": sha})
+            self._note_commit(sha, subject)
         client.poke(self.repository.state)
 
     @cached_property
     def _seen(self) -> str:
+        # the code that ends a session is loaded while it runs: an upgrade meanwhile must not mix two versions
+        import_module("agentpkg.engine.conclude")
         return self.plan.old_head
+
+    @cached_property
+    def _noted(self) -> set[str]:
+        return set()
+
+    def _note_commit(self, sha: str, subject: str) -> None:
+        if sha not in self._noted:
+            self._noted.add(sha)
+            self._note("commit", subject, {"sha": sha})
 
     def _note(self, kind: str, text: str, data: Mapping[str, Any] | None = None) -> None:
         self.log.append(SessionEvent(kind, text, data or {}))

@@ -9,7 +9,7 @@ MOST_BYTES = 1 << 20
 def decode(data: bytes, file: str) -> tuple[str, list[Problem]]:
     """A file's bytes as text with ``\\n`` line ends and no byte order mark, or the problem that it is not UTF-8."""
     if len(data) > MOST_BYTES:
-        return "", [Problem(file, 0, f"{len(data)} bytes", f"over {MOST_BYTES} bytes (1 MiB); make it smaller")]
+        return "", [Problem(file, 1, f"{len(data)} bytes", f"over {MOST_BYTES} bytes (1 MiB); make it smaller")]
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

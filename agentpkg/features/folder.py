@@ -210,7 +210,7 @@ def require_good(feature: Feature) -> None:
     rest = f" (and {count - 1} more)" if count > 1 else ""
     raise BadInput(
         f"{feature.id} has {count} problem{'s' if count > 1 else ''}: {first}{rest}",
-        "mend the files named in details.problems (--json shows them all), then try again",
+        "mend what is named, then try again",
         code="bad_feature",
         details={"problems": [problem.as_json() for problem in feature.problems]},
     )

@@ -51,9 +51,18 @@ class Unreadable(Exception):
 def shown(value: object) -> str:
     """A value for a message: one short line."""
     if isinstance(value, Located):
-        value = value.text if not isinstance(value.value, list | dict) else plain(value)
+        value = _written(value)
     line = " ".join(str(value).split())
     return line if len(line) <= _LONGEST_SHOWN else line[: _LONGEST_SHOWN - 1] + "…"
+
+
+def _written(located: Located) -> str:
+    """A value as a person would have written it on one line."""
+    if isinstance(located.value, dict):
+        return "{" + ", ".join(f"{key}: {_written(item)}" for key, item in located.value.items()) + "}"
+    if isinstance(located.value, list):
+        return "[" + ", ".join(map(_written, located.value)) + "]"
+    return located.text
 
 
 def plain(located: Located) -> Any:

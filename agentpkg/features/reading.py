@@ -87,6 +87,7 @@ class _FolderReader:
             spec=spec,
             plan=plan,
             packages={file.package.id: file.package for file in files if file.package},
+            unread=_unread(files),
         )
         problems = [*self.problems, *fields.problems, *(p for file in files for p in file.problems)]
         warnings = [*self.warnings, *(w for file in files for w in file.warnings)]
@@ -106,16 +107,16 @@ class _FolderReader:
             real = Path(os.path.realpath(path, strict=True))
             if not real.is_relative_to(self.root):
                 self.problems.append(
-                    Problem(name, 0, os.fspath(real), "a link out of the repository; put the file here")
+                    Problem(name, 1, os.fspath(real), "a link out of the repository; put the file here")
                 )
                 return None
             return read_bounded(real, MOST_BYTES)
         except BadInput as error:
             too_large = error.code == "file_too_large"
             message = "over 1 MiB (1048576 bytes); make it smaller" if too_large else "not a regular file; put one here"
-            self.problems.append(Problem(name, 0, "", message))
+            self.problems.append(Problem(name, 1, "", message))
         except OSError as error:
-            self.problems.append(Problem(name, 0, "", f"cannot be read: {error.strerror}"))
+            self.problems.append(Problem(name, 1, "", f"cannot be read: {error.strerror}"))
         return None
 
     def _text(self, path: Path) -> tuple[str, str]:
@@ -218,6 +219,11 @@ class _FolderReader:
     def _warn_of_emptiness(self, here: str, files: tuple[Parsed, ...]) -> None:
         if not files:
             self.warnings.append(Problem(f"{here}/tasks", 0, "", "no work packages yet; make tasks/WP01-NAME.md"))
+
+
+def _unread(files: tuple[Parsed, ...]) -> tuple[str, ...]:
+    read = {file.package.id for file in files if file.package}
+    return tuple(file.id if file.id and file.id not in read else file.file for file in files if not file.package)
 
 
 def _doubled(file: Parsed, twin: Parsed) -> Parsed:

@@ -61,6 +61,12 @@ def anchored(repo: Repository, slug: str) -> tuple[int, str | None]:
     return _said(git, _tip(git, slug))
 
 
+def anchored_features(repo: Repository) -> list[str]:
+    """The features that have an anchor, sorted."""
+    listed = repo.git.text("for-each-ref", "--format=%(refname)", f"{PREFIX}/").split("\n")
+    return sorted(name.removeprefix(f"{PREFIX}/") for name in listed if name)
+
+
 def read_audit(repo: Repository, slug: str) -> list[str]:
     """All lines of a feature's anchor, oldest first; empty without one.
 

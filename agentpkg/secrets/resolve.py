@@ -1,6 +1,6 @@
 """``${{ secrets.NAME }}`` in the environment of agents turned into values: at run time only, in memory only."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentpkg.core.errors import BadInput
@@ -11,6 +11,9 @@ from agentpkg.secrets.secret import Secret
 
 #: characters; what is shorter cannot be redacted without hitting ordinary words
 SHORTEST = 8
+
+#: where variables come from that nobody can place better
+_CONFIG = ".kittify/config.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def resolve_environment(
     environment: Mapping[str, str],
     providers: Sequence[Provider],
     allowed: Container[str] | None = None,
-    file: str = ".kittify/config.yaml",
+    places: Mapping[str, tuple[str, int]] | None = None,
 ) -> Resolved:
     """Resolves every reference, or none.
 
@@ -57,15 +60,16 @@ def resolve_environment(
         providers: asked in this order, each secret until one has it.
         allowed: the names of the secrets that the package may have; None for all. A variable that needs another one
             is left out.
-        file: named in the problems.
+        places: file and line of each variable, for the problems; by default the configuration as a whole.
 
     Raises:
         BadInput: ``unresolved_secret`` with every secret that has no value, or one of less than eight characters, and
             every malformed reference, in ``details.problems``. No value is ever in a message.
     """
     given = allowed_variables(environment, allowed)
+    where = _places(given, places or {})
     problems = [
-        Problem(file, 0, bad, f"{variable}: should be ${{{{ secrets.NAME }}}}")
+        Problem(*where[variable], bad, f"{variable}: should be ${{{{ secrets.NAME }}}}")
         for variable, value in given.items()
         for bad in malformed(value)
     ]
@@ -73,12 +77,17 @@ def resolve_environment(
     for name in sorted(referenced(given)):
         value, reason = _ask(name, providers)
         if value is None:
-            problems.append(Problem(file, 0, name, reason))
+            user = next(variable for variable, text in given.items() if name in secret_names(text))
+            problems.append(Problem(*where[user], name, reason))
         else:
             secrets[name] = Secret(name, value)
     if problems:
         raise _refusal(problems)
     return _filled(given, secrets, tuple(name for name in environment if name not in given))
+
+
+def _places(variables: Iterable[str], known: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+    return {variable: known.get(variable, (_CONFIG, 1)) for variable in variables}
 
 
 def _filled(given: Mapping[str, str], secrets: dict[str, Secret], left_out: tuple[str, ...]) -> Resolved:

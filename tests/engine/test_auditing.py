@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agentpkg.core.errors import Lacking
 from agentpkg.engine import auditing
 from agentpkg.ledger.audit import AuditReport
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
@@ -179,3 +180,22 @@ def test_what_a_done_entry_names_is_never_taken_for_an_option(shops: ShopFactory
         )
         rebuild(db)
     assert verify(shop).first_bad == 7
+
+
+def test_a_ledger_that_is_gone_is_found_by_the_anchor_and_not_begun_anew(shops: ShopFactory) -> None:
+    shop = landed(shops, anchored=True)
+    for file in shop.state.glob("ledger.db*"):
+        file.unlink()
+    assert auditing.audited(shop.project) == [FEATURE]
+    report = auditing.verify(shop.project, FEATURE)
+    assert (report.ok, report.first_bad) == (False, 1)
+    with pytest.raises(Lacking, match="git anchors 8 entries"):
+        shop.implement("WP01")
+
+
+def test_a_target_that_is_gone_is_no_reason_not_to_verify(shops: ShopFactory) -> None:
+    shop = landed(shops, anchored=True)
+    git(shop.repo, "branch", "-m", "main", "trunk")
+    report = auditing.verify(shop.project, FEATURE)
+    assert not report.ok
+    assert "not on the target" in (report.reason or "")

@@ -51,7 +51,8 @@ def test_what_the_table_does_not_have_is_refused(shops: ShopFactory, to: State) 
     shop = shops()
     with pytest.raises(NotAllowed):
         move(shop, to)
-    assert shop.states() == {"WP01": State.PLANNED}
+    # a refusal records nothing, not even that the files were seen
+    assert shop.states() == {}
 
 
 def test_feedback_is_kept_and_reaches_the_next_agent(shops: ShopFactory) -> None:

@@ -165,3 +165,12 @@ def test_a_candidate_that_was_lost_is_made_and_judged_again(shops: ShopFactory) 
     assert not judged(shop).reused
     assert isinstance(merging.land_approved(shop.project, FEATURE, "WP01", "human:me"), merging.Merged)
     shop.check()
+
+
+def test_files_that_an_agent_left_untracked_are_a_warning(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", 'save "src/$n.txt" x; echo left > notes.txt')
+    shop.implement("WP01")
+    checks = {c.name: c for c in review(shop.project, FEATURE, "WP01").review.checks}
+    assert checks["worktree"].status == "warn"
+    assert "notes.txt" in checks["worktree"].detail

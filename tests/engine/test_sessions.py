@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agentpkg.core.errors import BadInput, Busy
 from agentpkg.core.model import FailureClass, SessionRow, State
 from agentpkg.engine import attach, conclude, control, dispatch
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
@@ -473,3 +474,34 @@ def test_uncommitted_work_is_kept_in_the_sessions_quarantine(shops: ShopFactory)
     assert git(quarantine, "show", f"{kept}:src/draft.txt") == "draft"
     assert git(quarantine, "rev-parse", f"{kept}^") == row.new_head
     assert "refs/snapshots" not in git(shop.repo, "for-each-ref")
+
+
+def test_a_second_person_who_cancels_is_told_who_was_first(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", "wait_for never")
+    begun = start(shop)
+    control.cancel(shop.state, begun.id, "human:ada", "no longer wanted")
+    with pytest.raises(Busy, match="human:ada"):
+        control.cancel(shop.state, begun.id, "human:bob", "me too")
+    ended = attach.wait(shop.project, begun.id)
+    assert (ended.outcome, ended.reason) == ("cancelled", "no longer wanted")
+
+
+def test_what_a_fresh_start_left_behind_is_not_counted(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", 'save "src/$n.txt" one; exit 1', 1)
+    shop.agent("WP01", 'save "src/$n.txt" two', 2)
+    assert shop.implement("WP01").commits == 1
+    project = shop.project
+    begun = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish(fresh=True))
+    attach.wait(project, begun.session.id)
+    assert shop.row("WP01").commits == 1
+
+
+def test_a_secret_that_no_variable_refers_to_is_refused(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.package("WP01", secrets=["NO_SUCH"])
+    shop.save()
+    with pytest.raises(BadInput, match="NO_SUCH"):
+        shop.implement("WP01")
+    assert not (shop.state / "sessions").exists()

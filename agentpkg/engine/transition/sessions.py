@@ -33,6 +33,9 @@ def start(tx: Transaction, session: SessionRow, branch: str, metadata: Mapping[s
         branch=branch,
         base=session.base,
         head=session.old_head,
+        # a branch that begins at the target has nothing of its own yet, whatever another one had
+        commits=0 if session.old_head == session.base else row.commits,
+        files_changed=0 if session.old_head == session.base else row.files_changed,
         finished_at=None,
     )
     said = {"session": session.id, "epoch": session.epoch, "base": session.base, "head": session.old_head, **metadata}
