@@ -81,8 +81,8 @@ def test_an_empty_list_of_secrets_is_none_of_them():
         ("priority: P1", "P1", "whole number"),
         ("approval: maybe", "maybe", "none or required"),
         ("agent: ''", "", "leave the key out"),
-        ("agent: [a]", "['a']", "should be text"),
-        ("subtasks: {a: 1}", "{'a': 1}", "should be a list"),
+        ("agent: [a]", "[a]", "should be text"),
+        ("subtasks: {a: 1}", "{a: 1}", "should be a list"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line_and_what_is_right(line: str, value: str, right: str):
