@@ -1,7 +1,6 @@
 """What every verb shares: its options, how it finds the repository, and how it speaks."""
 
 import functools
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from agentpkg.cli.jsontext import json_text
 from agentpkg.engine.project import Project, open_project
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,11 +27,11 @@ class Speaker:
 
     def document(self, data: Mapping[str, Any]) -> None:
         """Prints the verb's one JSON document."""
-        print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+        print(json_text(data, indent=2))
 
     def line(self, data: Mapping[str, Any]) -> None:
         """Prints one JSON line of a stream."""
-        print(json.dumps(data, ensure_ascii=False, default=str), flush=True)
+        print(json_text(data), flush=True)
 
     def say(self, text: str = "") -> None:
         """Prints a line of the result; nothing with ``--json``."""

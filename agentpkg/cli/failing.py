@@ -1,12 +1,12 @@
 """How errors look: one line, one hint, an exit code; the same as JSON where it was asked for."""
 
-import json
 import sys
 import traceback
 from collections.abc import Sequence
 
 import click
 
+from agentpkg.cli.jsontext import json_text
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import Problem
 
@@ -26,7 +26,7 @@ def show(error: AgentpkgError, args: Sequence[str], debug: bool) -> int:
         traceback.print_exc()
     error.hint = error.hint or _HINTS.get(error.exit_code, _HINTS[1])
     if _json_wanted(args):
-        print(json.dumps(error.as_json(), ensure_ascii=False, default=str))
+        print(json_text(error.as_json()))
     else:
         _say(f"error: {_plain(error.message)}")
         for problem in error.details.get("problems", ()):

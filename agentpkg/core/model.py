@@ -40,12 +40,17 @@ class Outcome(StrEnum):
 
 
 class FailureClass(StrEnum):
-    """Whose fault a session's failure was; retries count only :attr:`AGENT` and :attr:`TIMEOUT`."""
+    """Whose fault a session's failure was; retries count only :attr:`AGENT` and :attr:`TIMEOUT`.
+
+    After :attr:`REPOSITORY`, changes to the real repository that could make git run programs or read other content,
+    nothing goes on by itself: a person has to look first.
+    """
 
     AGENT = "agent"
     TIMEOUT = "timeout"
     ENVIRONMENT = "environment"
     REVIEW = "review"
+    REPOSITORY = "repository"
     CANCELLED = "cancelled"
 
 

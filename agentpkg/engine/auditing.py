@@ -29,7 +29,7 @@ def verify(project: Project, feature: str) -> AuditReport:
     anchor = read_audit(project.repository, feature)
     ledger = project.ledger_if_any
     if ledger is None:
-        return audit.verify((), anchor or None, {}, ())
+        return audit.verify((), anchor or None, {}, (), landed=_landed_ever(project, feature))
     with ledger.snapshot() as look:
         entries = list(look.entries(feature))
         recorded = look.head(feature)
@@ -88,6 +88,16 @@ def _landed(git: Git, target: str, feature: str, sessions: Sequence[SessionRow])
         for commit, of, session, digest in _records(git.text(*log))
         if of == feature and session in mine and digest
     }
+
+
+def _landed_ever(project: Project, feature: str) -> Mapping[str, str]:
+    """The newest commit that landed for a feature whose ledger is gone, whoever landed it, with its ``Audit-Hash``."""
+    tip = project.branch_tip(project.target(project.read(feature)))
+    if tip is None:
+        return {}
+    found = ("-1", "--fixed-strings", f"--grep=Feature: {feature}", "--first-parent", "--no-show-signature")
+    records = _records(project.repository.git.text("log", *found, f"--format={_FORMAT}", tip, "--"))
+    return {commit: digest for commit, of, _, digest in records if of == feature and digest}
 
 
 def _records(text: str) -> list[tuple[str, str, str, str]]:

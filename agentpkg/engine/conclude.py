@@ -236,8 +236,8 @@ def _set_aside(desk: Desk, plan: SessionPlan, folder: Path) -> None:
 
 def _end(plan: SessionPlan, folder: Path, said: Judgement, facts: Facts, found: Found) -> transition.End:
     if found.stops:
-        detail = f"the repository was changed while it ran: {'; '.join(found.stops[:5])}"
-        said = Judgement(Outcome.FAILED, "repository_changed", FailureClass.AGENT, detail)
+        detail = f"the repository was changed while it ran: {'; '.join(found.stops[:5])}; a person has to look"
+        said = Judgement(Outcome.FAILED, "repository_changed", FailureClass.REPOSITORY, detail)
     asked = control.asked(folder)
     cancelled_by = asked.by if asked is not None and asked.final else None
     reason = asked.reason if asked is not None and said.outcome is Outcome.CANCELLED else _words(said)

@@ -104,6 +104,7 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
     branch = row.branch or project.branch_name(feature.id, wp)
     path = project.worktree(feature.id, wp)
     try:
+        room.require_own_branch(project, row, branch)
         worktrees.require_free(project.repository, path, branch)
         old_head = room.starting_point(project, path, branch, ready.base, wish.fresh)
     except NotAllowed:
@@ -287,6 +288,7 @@ def _plan(
         kill_grace_seconds=settings.agent.kill_grace_seconds, isolation=session.isolation,
         environment=ready.secrets.plain, secret_names=tuple(ready.secrets.secrets), setup=settings.worktree.setup,
         limits=asdict(settings.limits), features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}),
+        filters=settings.worktree.filters,
         carried=_carried(project, session),
     )  # fmt: skip
 

@@ -38,6 +38,7 @@ class SessionPlan:
         setup: shell commands to run in the worktree before the agent.
         limits: as configured.
         features_dirs: folders whose files no session may change.
+        filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
     """
 
@@ -59,6 +60,7 @@ class SessionPlan:
     setup: tuple[str, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
     features_dirs: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
     carried: int = 0
 
     @property
@@ -91,7 +93,7 @@ class SessionPlan:
 def read_plan(folder: Path) -> SessionPlan:
     """The plan of the session in a folder. Raises :class:`FileNotFoundError` when there is none yet."""
     values = json.loads(read_bounded(folder / FILE, _LIMIT))
-    for key in ("setup", "features_dirs", "secret_names"):
+    for key in ("setup", "features_dirs", "secret_names", "filters"):
         values[key] = tuple(values[key])
     return SessionPlan(**values)
 

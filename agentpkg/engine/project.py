@@ -75,7 +75,7 @@ class Project:
     @cached_property
     def control(self) -> Git:
         """The control dir, in which content is read and candidates are made."""
-        return open_control(self.repository)
+        return open_control(self.repository, self.settings.worktree.filters)
 
     @cached_property
     def actor(self) -> str:

@@ -3,10 +3,20 @@
 from pathlib import Path
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import SessionRow
+from agentpkg.core.model import PackageRow, SessionRow
 from agentpkg.engine.project import Project
 from agentpkg.git import private, provision, removal, worktrees
 from agentpkg.git.discover import admin_dir_of
+
+
+def require_own_branch(project: Project, row: PackageRow, branch: str) -> None:
+    """Raises :class:`NotAllowed` when a branch of the package's name is there that no session of it ever had."""
+    if row.branch is None and project.branch_tip(branch) is not None:
+        raise NotAllowed(
+            f"a branch of yours is in the way: {branch} is there, and no session of {row.wp} made it",
+            f"rename it (`git branch -m {branch} NAME`), or set project.branch_prefix",
+            code="branch_in_the_way",
+        )
 
 
 def starting_point(project: Project, path: Path, branch: str, base: str, fresh: bool) -> str:

@@ -66,7 +66,7 @@ class Supervisor:
         """The control dir."""
         from agentpkg.git.control import open_control
 
-        return open_control(self.repository)
+        return open_control(self.repository, self.plan.filters)
 
     @cached_property
     def redactor(self) -> Redactor:

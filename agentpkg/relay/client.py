@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: seconds that an endpoint's server waits for its first viewer
 HOLD = 60.0
+#: seconds that the server waits for a command of agentpkg's own to connect
+_CONNECTING = 5.0
 #: seconds for a relay to start its server and answer
 ANSWER = 15.0
 
@@ -78,8 +80,8 @@ def progress(state: Path, subject: str, payload: Mapping[str, Any]) -> None:
 def endpoint(state: Path, nats: Wanted, work_tree: Path | None = None) -> dict[str, Any]:
     """How a dashboard subscribes: ``url prefix stream credentials``.
 
-    Starts agentpkg's own server and holds it for the first viewer. For the user's own server these are the configured
-    URL (without a password) and credentials.
+    Starts agentpkg's own server and holds it for the first viewer. For the user's own server it is the configured URL
+    without a password, and no credentials: those configured may publish.
 
     Raises:
         Lacking: there is no server, or it does not start (``code="no_server"``).
@@ -89,15 +91,16 @@ def endpoint(state: Path, nats: Wanted, work_tree: Path | None = None) -> dict[s
     settings = Settings.of(nats)
     access = of_settings(settings, work_tree or Path.cwd())
     url = access.shown if access else None
-    credentials = access.credentials if access else None
+    # what agentpkg publishes with is not for viewers to have; the user's own server has users of its own
+    credentials: str | None = None
     if access is None:
-        status = _ask(state, nats)
+        status = _ask(state, nats, HOLD)
         url, credentials = status["url"], status["viewer"]
     return {
         "url": url,
         "prefix": settings.prefix,
         "stream": stream_name(settings.prefix),
-        "credentials": str(credentials) if credentials else None,
+        "credentials": credentials,
     }
 
 
@@ -113,7 +116,7 @@ def where(state: Path, nats: Wanted, work_tree: Path | None = None, *, viewer: b
         own = of_settings(settings, work_tree or Path.cwd())
         if own is not None:
             return own
-        status = _ask(state, nats)
+        status = _ask(state, nats, _CONNECTING)
         if viewer:
             return Access((status["url"],), settings.prefix, Path(status["viewer"]))
         return Access((status["url"],), settings.prefix, Path(status["coordinator"]), status["inbox"])
@@ -160,14 +163,14 @@ def wait_published(state: Path, ledger: _Outbox, rowid: int, seconds: float = 2.
 # ------------------------------------------------------------------------------------------------ how
 
 
-def _ask(state: Path, nats: Wanted) -> dict[str, Any]:
-    """Has the relay start and hold its server; gives its status once that is done."""
+def _ask(state: Path, nats: Wanted, seconds: float) -> dict[str, Any]:
+    """Has the relay start its server and hold it for so long; gives its status once that is done."""
     number = os.urandom(8).hex()
     deadline = time.monotonic() + ANSWER
     again = 0.0
     while time.monotonic() < deadline:
         if time.monotonic() >= again:
-            _deliver(state, nats, {"hold": HOLD, "ask": number})
+            _deliver(state, nats, {"hold": seconds, "ask": number})
             again = time.monotonic() + 2.0
         status = place.read_status(state)
         if number in status.get("answered", ()):

@@ -40,6 +40,7 @@ def test_a_closed_port_is_told_at_once() -> None:
     assert seconds < 1
 
 
+@pytest.mark.slow
 def test_a_listener_that_says_nothing_is_given_up() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -71,6 +71,7 @@ def test_it_dies_with_its_owner(state: Path) -> None:
         until(lambda: not runs(pid), 5, "the server's end")
 
 
+@pytest.mark.slow
 def test_a_second_owner_takes_over_from_a_server_that_nobody_keeps(state: Path) -> None:
     first = EmbeddedServer(state, "agentpkg")
     first.start()

@@ -296,6 +296,7 @@ def test_findings_of_the_caller_count(scratch: ScratchFactory, tmp_path: Path) -
 COVER = f"{sys.executable} -m coverage run --data-file=.cov -m pytest -q && {sys.executable} -m coverage"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "per", "minimum", "status"),
     [

@@ -1,5 +1,7 @@
 """The program as a process, and documents as the views give them."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -8,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from agentpkg.cli import run
 
 CONFIG = """\
 agent: {harness: good, retries: 1, kill_grace_seconds: 1, timeout_seconds: 60}
@@ -71,6 +75,24 @@ def cli(repo: Path, *args: str, environ: Mapping[str, str] | None = None) -> Sai
     process = start(repo, *args, environ=environ)
     out, err = process.communicate(timeout=60)
     return Said(process.returncode, out, err)
+
+
+def quick(repo: Path, *args: str, environ: Mapping[str, str] | None = None) -> Said:
+    """As :func:`cli`, but in this process: for what has its own test as a process, and is only looked at here."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    before = dict(os.environ)
+    os.environ.update(environ or {})
+    try:
+        with contextlib.chdir(repo), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(args)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    texts = []
+    for stream in (out, err):
+        stream.flush()
+        texts.append(stream.detach().getvalue().decode())  # type: ignore[attr-defined]
+    return Said(code, *texts)
 
 
 def work_package(wp: str = "WP01", state: str = "planned", **more: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def test_without_a_server_following_is_what_the_machine_lacks(verb: str, repo: P
     assert said.json["error"]["code"] == "no_server"
 
 
+@pytest.mark.slow
 def test_without_a_server_a_run_works_and_warns(repo: Path) -> None:
     said = cli(repo, "run", "001", "--json", environ={"AGENTPKG_NATS_SERVER": "/nonexistent/nats-server"})
     assert said.code == 0

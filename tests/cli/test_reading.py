@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from agentpkg.cli import VERBS, run
+from agentpkg.cli import VERBS, failing, render_tables, run
 from agentpkg.config import parse
+from agentpkg.core.errors import AgentpkgError, BadInput, Busy, FellShort, Lacking, NotAllowed
 from agentpkg.engine.setup import config_text
 from tests.cli import support
-from tests.support.repos import ScratchFactory
+from tests.support.repos import ScratchFactory, git
 
 
 @pytest.fixture
@@ -229,6 +230,135 @@ def test_what_cannot_be_done_is_an_error_with_a_hint(
     assert "Traceback" not in said.err
     assert run([*words, "--json"]) == code
     assert set(json.loads(capsys.readouterr().out)["error"]) == {"code", "message", "hint", "details"}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["events"], "tail"), (["events", "--json"], "tail"), (["agents"], "list"), (["config"], "show"),
+     (["wp"], "transition")],
+)  # fmt: skip
+def test_a_group_without_a_command_names_those_it_has(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    said = capsys.readouterr()
+    if "--json" in words:
+        assert f" {named}" in json.loads(said.out)["error"]["message"]
+        return
+    error, hint = said.err.splitlines()
+    assert error.startswith("error: name a command: ")
+    assert named in error
+    assert hint == f"hint: see `agentpkg {words[0]} -h`"
+
+
+def test_the_bare_name_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    said = capsys.readouterr()
+    assert "Commands:" in said.out
+    assert said.err == ""
+
+
+def test_wrong_usage_is_told_in_plain_words(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["move", "001", "WP01"]) == 2
+    error = capsys.readouterr().err.splitlines()[0]
+    assert error == (
+        "error: Missing option '--to'. Choose from: planned, doing, for_review, done, blocked, cancelled, shipped"
+    )
+
+
+def test_every_error_has_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in (AgentpkgError, FellShort, BadInput, NotAllowed, Busy, Lacking):
+        assert failing.show(kind("wrong"), [], False) == kind.exit_code
+        assert "hint: see" in capsys.readouterr().err.replace("hint: wait", "hint: see")
+
+
+def test_a_problem_is_told_once(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = repo / "features" / "001-greeting" / "tasks"
+    (tasks / "WP03-x.md").write_text("no front matter here\n")
+    (tasks / "WP04-x.md").write_text("nor here\n")
+    assert run(["status", "001"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("WP03-x.md:1: ") == 1
+    assert said.count("WP04-x.md:1: ") == 1
+    assert run(["features", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["features"][0]["progress"] == {"done": 0, "total": 4}
+
+
+def test_a_feature_is_not_cancelled_as_a_whole(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["move", "001", "--to", "cancelled"]) == 3
+    assert "hint: cancel the packages" in capsys.readouterr().err
+
+
+def test_feedback_that_is_no_text_is_refused(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notes = tmp_path / "notes"
+    for data, word in (
+        (b"good\n\xff", "notes:2: not UTF-8"), (b"x" * (1 << 20) + b"x", "over 1048576"), (b"\0", "NUL"),
+    ):  # fmt: skip
+        notes.write_bytes(data)
+        assert run(["move", "001", "WP01", "--to", "planned", "--review-feedback-file", str(notes)]) == 2
+        assert word in capsys.readouterr().err
+
+
+def test_entries_of_an_unknown_package_are_asked_for_in_vain(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--wp", "banana"], ["--wp", "WP99", "--feature", "001"]):
+        assert run(["events", "query", *words]) == 2
+        assert "WP01, WP02" in capsys.readouterr().err
+    assert run(["events", "query", "--wp", "WP02"]) == 0
+
+
+def test_a_run_of_a_feature_without_packages_is_refused(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repo / "features" / "002-empty").mkdir()
+    (repo / "features" / "002-empty" / "spec.md").write_text("# Empty\n")
+    assert run(["run", "002"]) == 2
+    assert "has no work packages" in capsys.readouterr().err
+
+
+def test_an_agent_of_an_unknown_harness_is_told_before_it_is_used(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = repo / ".kittify" / "config.yaml"
+    config.write_text(config.read_text() + "  odd: {harness: nope, command: [x]}\n")
+    for words in (["config", "show"], ["agents", "list"]):
+        assert run(words) == 0
+        assert "config.yaml:6: agent odd: no harness is called nope; known ones: command" in capsys.readouterr().err
+    assert run(["doctor", "--json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [one["status"] for one in checks if one["name"] == "harness"] == ["warn"]
+    assert run(["implement", "001", "--wp", "WP01", "--agent", "odd"]) == 2
+    said = capsys.readouterr()
+    assert "hint: known ones: command" in said.err
+    assert said.out == ""
+
+
+def test_doctor_finds_what_git_misses(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blob = git(repo, "rev-parse", "HEAD:features/001-greeting/spec.md")
+    (repo / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    assert run(["doctor", "--json"]) == 5
+    checks = {one["name"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["objects"]["status"] == "fail"
+    assert blob in checks["objects"]["detail"]
+
+
+def test_doctor_tells_of_a_damaged_ledger_once(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repo / ".git" / "agentpkg").mkdir()
+    (repo / ".git" / "agentpkg" / "ledger.db").write_text("no database\n" * 100)
+    assert run(["doctor"]) == 5
+    said = capsys.readouterr().out
+    assert said.count("is damaged") == 1
+    assert "not looked at: see ledger" in said
+
+
+def test_a_fact_of_an_entry_is_cut_with_a_mark() -> None:
+    one = {
+        "timestamp": "2026-03-01T10:15:33Z",
+        "feature_id": "001-x",
+        "id": 1,
+        "transition": "a->b",
+        "actor": "human:x",
+    }
+    whole = render_tables.entry({**one, "metadata": {"reason": "because " * 40}}).plain
+    assert whole.rstrip().endswith("because")
+    assert render_tables.entry({**one, "metadata": {"reason": "x" * 900}}).plain.endswith("x…")
 
 
 def test_a_reader_who_goes_away_is_no_error(repo: Path) -> None:

@@ -116,3 +116,13 @@ def test_the_end_of_a_run_lists_what_is_stuck() -> None:
     good = plain(render_run.finished({**document, "stuck": [], "state": "validated"}, False, 75))
     assert "✓ 003-auth: done" in good
     assert "agentpkg move 003-auth --to shipped" in good
+
+
+def test_a_run_until_a_package_says_what_is_done_and_how_to_go_on() -> None:
+    document = {"feature": "003-auth", "state": "implementing", "progress": {"done": 2, "total": 5}, "stuck": []}
+    text = plain(render_run.finished(document, False, 75, "WP02"))
+    assert "✓ 003-auth: WP02 and what it needs: done after 1m 15s" in text
+    assert "2/5 packages done, feature implementing" in text
+    assert "Next: agentpkg run 003-auth for the rest" in text
+    stuck = {**document, "stuck": [{"wp": "WP02", "state": "blocked", "reason": "x"}]}
+    assert "agentpkg run 003-auth --until WP02" in plain(render_run.finished(stuck, False, 75, "WP02"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import support
-from tests.cli.support import cli
+from tests.cli.support import cli, quick
 from tests.support.repos import ScratchFactory, git
 from tests.support.wait import until
 
@@ -35,20 +35,21 @@ def test_a_package_goes_from_its_agent_through_review_to_the_target(repo: Path) 
     assert "Merging branch feat/001-greeting-WP01 → main" in moved.out
     assert "WP02 (Part 02) is now unblocked" in moved.out
 
-    logs = cli(repo, "logs", "WP01", "--tail", "3")
+    logs = quick(repo, "logs", "WP01", "--tail", "3")
     assert logs.code == 0
     assert "Session ended: completed" in logs.out
-    assert cli(repo, "logs", "001", "WP01", "--json").lines[0]["kind"] == "started"
+    assert quick(repo, "logs", "001", "WP01", "--json").lines[0]["kind"] == "started"
 
     verified = cli(repo, "events", "audit-verify", "--feature", "001", "--json").json
     assert verified["ok"]
-    exported = cli(repo, "events", "export", "--feature", "001").out.splitlines()
+    exported = quick(repo, "events", "export", "--feature", "001").out.splitlines()
     assert len(exported) == verified["entries"]
     assert json.loads(exported[-1])["hash"] == verified["head"]
-    asked = cli(repo, "events", "query", "--wp", "WP01", "--actor", "ci:automation", "--json").lines
+    asked = quick(repo, "events", "query", "--wp", "WP01", "--actor", "ci:automation", "--json").lines
     assert [one["transition"] for one in asked] == ["WP01:for_review->for_review"]
 
 
+@pytest.mark.slow
 def test_a_failing_agent_is_tried_again_and_then_blocks_its_package(repo: Path) -> None:
     done = cli(repo, "implement", "001", "--wp", "WP01", "--agent", "bad", "--json")
     assert done.code == 1
@@ -58,24 +59,26 @@ def test_a_failing_agent_is_tried_again_and_then_blocks_its_package(repo: Path) 
         "state": "blocked", "reason": done.json["reason"], "base": "", "commits": [], "files_changed": 0,
         "exit_code": 3, "duration_seconds": 0, "attempts": 2, "usage": None,
     }  # fmt: skip
-    shown = cli(repo, "status", "001")
+    shown = quick(repo, "status", "001")
     assert "blocked" in shown.out
-    assert "\x1b" not in shown.out + cli(repo, "logs", "WP01").out
+    assert "\x1b" not in shown.out + quick(repo, "logs", "WP01").out
 
 
+@pytest.mark.slow
 def test_commits_of_a_session_are_told_oldest_first(repo: Path) -> None:
     done = cli(repo, "implement", "001", "--wp", "WP01", "--json").json
     assert done["commits"] == [git(repo, "rev-parse", "feat/001-greeting-WP01")]
     assert done["base"] == git(repo, "rev-parse", "main")
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_session_and_keeps_what_it_made(repo: Path) -> None:
     process = support.start(repo, "implement", "001", "--wp", "WP01", "--agent", "slow", "--json")
 
     def committed() -> bool:
-        said = cli(repo, "status", "001", "--json").json["work_packages"][0]
+        said = quick(repo, "status", "001", "--json").json["work_packages"][0]
         return bool(said["session"]) and any(
-            record["kind"] == "commit" for record in cli(repo, "logs", "WP01", "--json").lines
+            record["kind"] == "commit" for record in quick(repo, "logs", "WP01", "--json").lines
         )
 
     until(committed, 30, "the agent's commit")
@@ -119,15 +122,16 @@ def test_a_run_tells_events_and_ends_with_its_summary(repo: Path) -> None:
     subjects = [event["subject"] for event in events]
     assert "agentpkg.feature.001-greeting.wp.WP02.unblocked" in subjects
     assert subjects[-1] == "agentpkg.feature.001-greeting.state.changed"
-    watched = cli(repo, "status", "001", "--watch", "--json")
+    watched = quick(repo, "status", "001", "--watch", "--json")
     assert watched.code == 0
     assert [line["feature"]["state"] for line in watched.lines] == ["validated"]
     shipped = cli(repo, "move", "001", "--to", "shipped")
     assert shipped.code == 0
     assert "validated to shipped" in shipped.out
-    assert cli(repo, "clean", "--json").json == {"removed": [], "kept": []}
+    assert quick(repo, "clean", "--json").json == {"removed": [], "kept": []}
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_finish_says_why_for_each_package(repo: Path) -> None:
     done = cli(repo, "run", "001", "--agent", "bad")
     assert done.code == 1
@@ -137,6 +141,7 @@ def test_a_run_that_cannot_finish_says_why_for_each_package(repo: Path) -> None:
     assert "WP02  planned  waits for WP01" in done.out
 
 
+@pytest.mark.slow
 def test_an_agent_cannot_use_the_commands_of_people(repo: Path) -> None:
     session = cli(repo, "implement", "--wp", "WP01", "--json").json["session"]
     mark = {"AGENTPKG_SESSION": session}
@@ -144,8 +149,8 @@ def test_an_agent_cannot_use_the_commands_of_people(repo: Path) -> None:
         ["review", "WP01"], ["move", "001", "WP01", "--to", "done"], ["run", "001"],
         ["cancel", "WP01", "--reason", "x"], ["implement", "--wp", "WP02"],
     ):  # fmt: skip
-        assert cli(repo, *words, environ=mark).code == 3, words
-    assert cli(repo, "status", "001", environ=mark).code == 0
+        assert quick(repo, *words, environ=mark).code == 3, words
+    assert quick(repo, "status", "001", environ=mark).code == 0
 
 
 def test_an_agent_is_tried_in_a_scratch_repository(repo: Path) -> None:
@@ -161,11 +166,12 @@ def test_an_agent_is_tried_in_a_scratch_repository(repo: Path) -> None:
     assert not (repo / ".git" / "agentpkg").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_stops_a_run_and_its_sessions(repo: Path) -> None:
     process = support.start(repo, "run", "001", "--agent", "slow")
 
     def working() -> bool:
-        package = cli(repo, "status", "001", "--json").json["work_packages"][0]
+        package = quick(repo, "status", "001", "--json").json["work_packages"][0]
         return package["state"] == "doing" and package["activity"] is not None
 
     until(working, 30, "the agent")

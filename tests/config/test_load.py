@@ -272,3 +272,26 @@ def test_the_commit_pattern_holds_the_packages_id_as_text() -> None:
     own = read("review: {commit_pattern: '^{wp}: .{1,5}$'}").settings
     assert commit_expression(own, "WP02").search("WP02: short")
     assert not commit_expression(own, "WP02").search("WP02: too long")
+
+
+def test_a_wrong_value_is_shown_as_it_was_written() -> None:
+    assert problems("review:\n  requirements: yes\nrun: {jobs: 0o7x}\nmerge: {auto: ON2}\n") == [
+        (2, "yes", "review.requirements: should be one of warn, strict"),
+        (3, "0o7x", "run.jobs: should be a whole number"),
+        (4, "ON2", "merge.auto: should be true or false"),
+    ]
+    assert problems("review: {requirements: warn}", {"AGENTPKG_REVIEW_REQUIREMENTS": "often"})[0][1] == "often"
+
+
+def test_variables_of_agents_have_their_places() -> None:
+    found = read("agent:\n  environment:\n    A: x\n    B: y\nagents:\n  mine:\n    harness: command\n"
+                 "    command: [x]\n    environment: {B: z}\n")  # fmt: skip
+    assert found.variable_places("mine") == {"A": ("config.yaml", 3), "B": ("config.yaml", 9)}
+    assert found.variable_places() == {"A": ("config.yaml", 3), "B": ("config.yaml", 4)}
+
+
+def test_a_configuration_that_is_no_file_is_a_problem_of_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / ".kittify" / "config.yaml").mkdir(parents=True)
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, {})
+    assert caught.value.details["problems"][0]["line"] == 1

@@ -115,6 +115,7 @@ _TAMPERING: dict[str, tuple[Callable[[Any], None], int]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anchored", [True, False])
 @pytest.mark.parametrize("how", _TAMPERING)
 def test_tampering_is_found_at_its_first_entry(shops: ShopFactory, how: str, anchored: bool) -> None:
@@ -126,6 +127,7 @@ def test_tampering_is_found_at_its_first_entry(shops: ShopFactory, how: str, anc
     assert (report.ok, report.first_bad) == (False, first), report.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", _TAMPERING)
 def test_a_chain_that_was_written_anew_differs_from_the_copy_in_git(shops: ShopFactory, how: str) -> None:
     shop = landed(shops, anchored=True)
@@ -137,6 +139,7 @@ def test_a_chain_that_was_written_anew_differs_from_the_copy_in_git(shops: ShopF
     assert (report.ok, report.first_bad) == (False, first), report.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["edit", "delete", "reorder"])
 def test_a_chain_that_was_written_anew_does_not_fit_the_trailers_of_what_landed(shops: ShopFactory, how: str) -> None:
     shop = landed(shops, anchored=False)

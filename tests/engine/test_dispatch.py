@@ -221,15 +221,14 @@ def test_the_chain_says_what_the_session_was_started_with(shops: ShopFactory) ->
     assert {"session", "epoch", "prompt_sha256", "wp_sha256", "spec_sha256", "config_sha256", "branch"} <= said.keys()
 
 
-def test_a_branch_of_the_packages_name_that_is_there_already_is_continued(shops: ShopFactory) -> None:
+def test_a_branch_of_the_users_that_has_the_packages_name_is_left_alone(shops: ShopFactory) -> None:
     shop = shops()
     git(shop.repo, "switch", "-q", "-c", BRANCH)
     mine = commit(shop.repo, {"src/wp01.txt": "by hand\n"}, "feat(WP01): begun by hand")
     git(shop.repo, "switch", "-q", "main")
-    shop.agent("WP01", "save src/wp01-more.txt more")
-    row = shop.implement("WP01")
-    assert row.commits == 1
-    assert git(shop.repo, "rev-parse", f"{BRANCH}~1") == mine
+    for wish in ({}, {"fresh": True}):
+        assert refused(shop, NotAllowed, **wish).code == "branch_in_the_way"
+    assert git(shop.repo, "rev-parse", BRANCH) == mine
 
 
 def test_a_branch_behind_the_target_is_brought_forward(shops: ShopFactory) -> None:
@@ -332,6 +331,7 @@ def test_same_inputs_give_the_same_prompt_bytes_in_another_place_at_another_time
         attach.wait(shop.project, begun.session.id)
 
 
+@pytest.mark.slow
 def test_many_packages_start_at_once(shops: ShopFactory) -> None:
     shop = shops({f"WP{i:02d}": [] for i in range(1, 5)})
     code = """

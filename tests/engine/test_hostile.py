@@ -135,7 +135,7 @@ def test_what_git_would_obey_stops_the_package_when_it_changed(shops: ShopFactor
     shop = shops()
     shop.agent("WP01", f"real={shop.repo}/.git; save src/wp01.txt x; {script}")
     row = session(shop)
-    assert (row.outcome, row.reason_class) == ("failed", FailureClass.AGENT), row.reason
+    assert (row.outcome, row.reason_class) == ("failed", FailureClass.REPOSITORY), row.reason
     assert (row.reason or "").startswith("repository_changed: ")
     assert finding in (row.reason or "")
     assert row.commits == 0

@@ -166,6 +166,7 @@ _KILLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", _KILLS)
 def test_a_landing_that_is_killed_anywhere_ends_as_the_undisturbed_one(shops: ShopFactory, step: str) -> None:
     shop = approved(shops)
@@ -224,6 +225,7 @@ def test_a_review_that_is_killed_before_it_is_recorded_is_simply_done_again(shop
     shop.check()
 
 
+@pytest.mark.slow
 def test_an_intent_whose_target_is_gone_does_not_stop_other_commands(shops: ShopFactory) -> None:
     shop = approved(shops)
     child = shop.python(

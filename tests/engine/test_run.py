@@ -68,6 +68,7 @@ def test_a_feature_of_any_shape_is_done_in_an_order_that_its_dependencies_allow(
     assert git(shop.repo, "branch", "--list", "feat/*") == ""
 
 
+@pytest.mark.slow
 def test_higher_priority_goes_first_then_what_most_work_waits_for(shops: ShopFactory) -> None:
     shop = shops(
         {"WP01": [], "WP02": [], "WP03": ["WP02"], "WP04": [], "WP05": []},
@@ -78,6 +79,7 @@ def test_higher_priority_goes_first_then_what_most_work_waits_for(shops: ShopFac
     assert shop.order()[-1] in ("WP03", "WP05")
 
 
+@pytest.mark.slow
 def test_no_more_sessions_than_jobs_run_at_once(shops: ShopFactory) -> None:
     shop = shops(shape("wide", 6))
     for wp in shop.project.good_feature("003").packages:
@@ -211,6 +213,7 @@ def test_a_second_run_of_one_feature_is_told_that_it_is_busy(shops: ShopFactory)
     assert running.finished().stuck == ()
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_is_taken_up_by_the_next(shops: ShopFactory) -> None:
     shop = shops(shape("diamond", 4))
     shop.agent("WP02", 'wait_for go; save "src/$n.txt" x')
@@ -252,6 +255,7 @@ def test_a_package_that_is_added_later_takes_a_validated_feature_back(shops: Sho
     assert changes[-3:] == ["implementing->validated", "validated->implementing", "implementing->validated"]
 
 
+@pytest.mark.slow
 def test_a_package_that_is_added_while_a_run_goes_on_is_done_with_the_others(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')

@@ -196,6 +196,7 @@ def test_a_session_that_its_supervisor_cannot_run_keeps_what_the_agent_made(shop
     assert session(shop).outcome == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a b", "co:lon", "quo'te\"s", "ünïcode", "dollar$HOME", "-dash", "#{wp}"])
 def test_a_repository_may_lie_anywhere(shops: ShopFactory, name: str) -> None:
     shop = shops()

@@ -217,7 +217,11 @@ def test_oversize_and_broken_documents_are_problems(tmp_path: Path):
     feature = loaded(tmp_path, {**GOOD, "003-auth/spec.md": "x" * (1 << 20) + "y", "003-auth/meta.json": '{"a": 1,\n]'})
     (tmp_path / "features/003-auth/plan.md").write_bytes(b"\n\xff")
     again = loaded(tmp_path, {})
-    assert [str(p).split(": ")[0].rpartition("/")[2] for p in again.problems] == ["meta.json:2", "plan.md:2", "spec.md"]
+    assert [str(p).split(": ")[0].rpartition("/")[2] for p in again.problems] == [
+        "meta.json:2",
+        "plan.md:2",
+        "spec.md:1",
+    ]
     assert feature.problems
 
 
@@ -276,3 +280,18 @@ def test_loading_one_feature_reads_no_other_that_it_does_not_need(tmp_path: Path
     os.mkfifo(tmp_path / "features/009-unrelated/spec.md")
     ref = find_features(tmp_path)[0]
     assert not load_feature(ref, tmp_path).problems
+
+
+def test_files_that_give_no_package_are_counted(tmp_path: Path):
+    feature = loaded(
+        tmp_path,
+        {**GOOD, "003-auth/tasks/WP03-x.md": "no front matter\n", "003-auth/tasks/WP01-twin.md": package_text("WP01")},
+    )
+    os.mkfifo(tmp_path / "features/003-auth/tasks/WP04-pipe.md")
+    again = loaded(tmp_path, {})
+    twin = "features/003-auth/tasks/WP01-twin.md"
+    assert set(again.packages) | set(again.unread) >= {"WP01", "WP02", "WP03", "WP04"}
+    assert len({*again.packages, *again.unread}) == 5
+    assert len({*feature.packages, *feature.unread}) == 4
+    assert any(problem.file.endswith("WP04-pipe.md") and problem.line == 1 for problem in again.problems)
+    assert twin in again.unread or "features/003-auth/tasks/WP01-models.md" in again.unread

@@ -459,6 +459,7 @@ def test_too_much_is_refused(session: Session) -> None:
     session.admitted()
 
 
+@pytest.mark.slow
 def test_ten_thousand_commits_enter(session: Session) -> None:
     lines = ["commit refs/heads/many"]
     for number in range(10_000):

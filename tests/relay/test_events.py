@@ -133,6 +133,7 @@ def test_a_users_own_server_may_go_and_come_back(scratch: ScratchFactory, tmp_pa
     with relay_world.opened(scratch(), settings) as world:
         world.publish(2)
         assert not (world.state / "js").exists()
+        assert client.endpoint(world.state, world.settings)["credentials"] is None
         server.stop()
         world.commit()
         assert world.poke()

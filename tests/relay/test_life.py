@@ -100,6 +100,7 @@ def test_after_kill_9_the_next_poke_starts_another_and_no_server_is_left(world: 
     assert [event["n"] for event in history(world)] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_poke_that_meets_an_ending_relay_is_not_lost(world: RelayWorld) -> None:
     world.publish()
     relay = world.pid()
@@ -206,6 +207,7 @@ def test_the_relay_holds_none_of_the_callers_streams(world: RelayWorld) -> None:
     assert world.pid()
 
 
+@pytest.mark.slow
 def test_a_long_path_moves_the_socket_to_the_runtime_folder(tmp_path: Path) -> None:
     relay_world.need_server()
     repo = tmp_path / ("x" * 80)

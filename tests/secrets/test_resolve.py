@@ -62,6 +62,15 @@ def test_all_that_cannot_be_resolved_is_told_at_once_and_no_value_is(tmp_path: P
     assert "hunter2" not in str(caught.value.as_json())
 
 
+def test_a_secret_without_a_value_is_told_where_its_variable_stands(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        resolve_environment(
+            ENVIRONMENT, open_providers(["environment"], environ={}, repository=tmp_path), ["JWT_SECRET"],
+            {"JWT_SECRET": ("config.yaml", 7)},
+        )  # fmt: skip
+    assert [(one["file"], one["line"]) for one in caught.value.details["problems"]] == [("config.yaml", 7)]
+
+
 def test_a_value_that_looks_like_a_reference_is_not_resolved_again(tmp_path: Path) -> None:
     found = resolve({"JWT_SECRET": "${{ secrets.DB_PASSWORD }}", "DB_PASSWORD": "correct horse"}, tmp_path)
     assert found.hidden["JWT_SECRET"].reveal() == "${{ secrets.DB_PASSWORD }}"

@@ -85,6 +85,7 @@ def test_lines_of_megabytes_reach_the_reader_whole_and_beyond_the_bound_are_coun
     assert stage.texts("notice") == [f"{ended.dropped} characters of overlong lines left out"]
 
 
+@pytest.mark.slow
 def test_a_flood_is_bounded_on_disk_and_its_end_kept(stage: Stage) -> None:
     ended = stage.shell(
         "echo begin; yes 'forty bytes of this line, again and again' | head -c 30000000; echo; echo the end",

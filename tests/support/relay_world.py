@@ -142,7 +142,9 @@ def history(world: RelayWorld, prefix: str = "agentpkg") -> list[dict[str, Any]]
         subscription = await js.subscribe(f"{prefix}.>", ordered_consumer=True)
         return [json.loads((await subscription.next_msg(5)).data) for _ in range(total)]
 
-    told: list[dict[str, Any]] = as_client(found["url"], found["credentials"], read)
+    # a server of the user's own has users of its own; here the one that publishes may read as well
+    mine = found["credentials"] or world.settings.credentials
+    told: list[dict[str, Any]] = as_client(found["url"], mine, read)
     return told
 
 
