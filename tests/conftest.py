@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ _KEPT = {"PATH", "LANG", "VIRTUAL_ENV", "CI", "PYTEST_CURRENT_TEST", "PYTEST_XDI
 
 
 @pytest.fixture(autouse=True)
-def still_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def still_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home, no configuration of the machine's, fixed identity and time zone; gives the home."""
     # a runner in the background ignores Ctrl-C from birth, and so would every process that a test interrupts
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,7 +33,7 @@ def still_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     (home / ".gitconfig").write_text(
         "[user]\n\tname = Test User\n\temail = user@example.org\n[init]\n\tdefaultBranch = main\n"
     )
-    yield home
+    return home
 
 
 @pytest.fixture
