@@ -146,7 +146,9 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
     _require_program(project, agent)
     level, _ = choose(project.settings.isolation.minimum)
     _require_known_secrets(package, agent)
-    secrets = resolve_environment(agent.environment, secret_providers(project), package.secrets)
+    secrets = resolve_environment(
+        agent.environment, secret_providers(project), package.secrets, project.loaded.variable_places(agent.name)
+    )
     base = project.target_tip(chosen.target_branch)
     return _Ready(feature, package, chosen, agent, secrets, level.name, base)
 
