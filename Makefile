@@ -29,7 +29,7 @@ demo: setup
 	@$(VENV)/bin/agentpkg demo
 
 test: setup
-	$(RUN) -m pytest -q -n auto -m "not slow"
+	$(RUN) -m pytest -q -n auto --dist worksteal -m "not slow"
 
 test-all: setup
 	$(RUN) -m pytest -q -n auto

@@ -104,8 +104,8 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
     branch = row.branch or project.branch_name(feature.id, wp)
     path = project.worktree(feature.id, wp)
     try:
-        room.require_own_branch(project, row, branch)
         worktrees.require_free(project.repository, path, branch)
+        room.require_own_branch(project, row, branch)
         old_head = room.starting_point(project, path, branch, ready.base, wish.fresh)
     except NotAllowed:
         # what is in the way may be what another command, which won the package since, is making

@@ -189,6 +189,7 @@ def test_a_flood_of_output_is_bounded_and_its_end_kept(scratch: ScratchFactory, 
     assert len(proof["data"]["output"]) < 1_100_000
 
 
+@pytest.mark.slow
 def test_a_check_that_hangs_fails_and_nothing_of_it_stays_alive(scratch: ScratchFactory, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     run = f"echo $$ >> {pids}; (setsid sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 300' &) ; sleep 300"

@@ -27,6 +27,7 @@ def verdict(outcome: Reviewed | NoVerdict) -> Verdict:
     return outcome.verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "evil",
     [

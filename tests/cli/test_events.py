@@ -40,6 +40,7 @@ def test_without_a_server_a_run_works_and_warns(repo: Path) -> None:
     assert "warning: events wait in the outbox" in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_a_feature_is_followed_with_its_sessions_and_nothing_of_others(repo: Path) -> None:
     folder = repo / "features" / "002-other" / "tasks"

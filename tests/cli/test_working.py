@@ -153,6 +153,7 @@ def test_an_agent_cannot_use_the_commands_of_people(repo: Path) -> None:
     assert quick(repo, "status", "001", environ=mark).code == 0
 
 
+@pytest.mark.slow
 def test_an_agent_is_tried_in_a_scratch_repository(repo: Path) -> None:
     config = repo / ".kittify" / "config.yaml"
     greet = "echo hello > hello.txt; git add -A; git commit -qm 'feat(WP01): add a greeting'"

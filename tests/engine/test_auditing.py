@@ -149,6 +149,7 @@ def test_a_chain_that_was_written_anew_does_not_fit_the_trailers_of_what_landed(
     assert not verify(shop).ok
 
 
+@pytest.mark.slow
 def test_a_chain_that_was_cut_before_what_a_landed_commit_saw_does_not_fit_its_trailer(shops: ShopFactory) -> None:
     shop = landed(shops, anchored=False)
     with raw(shop) as db:
@@ -158,6 +159,7 @@ def test_a_chain_that_was_cut_before_what_a_landed_commit_saw_does_not_fit_its_t
     assert (report.ok, report.first_bad) == (False, 5)
 
 
+@pytest.mark.slow
 def test_a_chain_that_goes_on_after_its_anchor_is_good(shops: ShopFactory) -> None:
     shop = landed(shops, anchored=True)
     shop.package("WP02")

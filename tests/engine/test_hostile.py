@@ -200,6 +200,7 @@ def test_a_landing_meanwhile_is_not_told(shops: ShopFactory) -> None:
 # --------------------------------------------------------------------------- the worktree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

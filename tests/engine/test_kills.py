@@ -141,6 +141,7 @@ def test_a_dispatcher_killed_before_the_lease_leaves_nothing_that_counts(
     as_undisturbed(shop, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", points(AFTER_LEASE))
 def test_a_dispatcher_killed_between_lease_and_supervisor_is_found_and_the_next_try_works(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
@@ -205,6 +206,7 @@ def test_a_supervisor_killed_while_it_concludes_ends_as_it_would_have(
     assert told.count(f"agent.job.{row.id}.commit") == told.count(f"agent.job.{row.id}.completed") == 1
 
 
+@pytest.mark.slow
 def test_commits_of_a_session_whose_supervisor_died_come_in_and_count_in_the_next_try(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'save src/wp01.txt "by WP01"; touch "$here/here"; wait_for never', attempt=1)
@@ -246,6 +248,7 @@ def test_a_session_goes_on_when_its_watcher_is_killed(shops: ShopFactory) -> Non
     as_undisturbed(shop, 1)
 
 
+@pytest.mark.slow
 def test_when_both_are_killed_the_next_command_ends_what_carries_the_mark(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'echo $$ > "$here/pid"; wait_for never', attempt=1)

@@ -127,6 +127,7 @@ def test_two_commands_that_land_the_same_package_do_it_once(shops: ShopFactory) 
     shop.check()
 
 
+@pytest.mark.slow
 def test_two_packages_that_land_at_once_both_land(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     for wp in ("WP01", "WP02"):

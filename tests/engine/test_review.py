@@ -60,6 +60,7 @@ def test_a_new_target_tip_or_branch_tip_or_definition_asks_for_a_new_review(shop
     assert second.review.verdict is APPROVED
 
 
+@pytest.mark.slow
 def test_cycle_counts_rejected_tips_and_not_reviews(shops: ShopFactory) -> None:
     shop = shops(cycles=3)
     shop.agent("WP01", _WRONG)

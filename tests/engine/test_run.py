@@ -94,6 +94,7 @@ def test_until_does_only_a_package_and_what_it_needs(shops: ShopFactory) -> None
     assert shop.states() == {"WP01": DONE, "WP02": DONE, "WP03": PLANNED, "WP04": PLANNED}
 
 
+@pytest.mark.slow
 def test_a_failing_agent_is_tried_again_then_it_and_its_dependents_are_stuck_and_say_why(
     shops: ShopFactory,
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_run_whose_process_is_killed_is_taken_up_by_the_next(shops: ShopFactor
     shop.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nats", [True, False])
 def test_a_move_in_another_process_lets_a_run_go_on_at_once(shops: ShopFactory, nats: bool) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"], "WP03": []}, nats=nats, packages={"WP01": {"approval": "required"}})
@@ -245,6 +247,7 @@ def test_a_move_in_another_process_lets_a_run_go_on_at_once(shops: ShopFactory, 
     assert running.finished().stuck == ()
 
 
+@pytest.mark.slow
 def test_a_package_that_is_added_later_takes_a_validated_feature_back(shops: ShopFactory) -> None:
     shop = shops()
     shop.run()
@@ -276,6 +279,7 @@ def test_a_package_whose_file_vanished_keeps_its_state_and_is_told(shops: ShopFa
     assert shop.states()["WP02"] is BLOCKED
 
 
+@pytest.mark.slow
 def test_files_that_say_nonsense_for_a_while_stop_a_run_only_as_long(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]})
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')
@@ -290,6 +294,7 @@ def test_files_that_say_nonsense_for_a_while_stop_a_run_only_as_long(shops: Shop
     assert shop.run().stuck == ()
 
 
+@pytest.mark.slow
 def test_a_dependency_on_another_feature_waits_for_it(shops: ShopFactory) -> None:
     shop = shops({"WP01": ["001-base/WP01"]})
     shop.package("WP01", feature="001-base", deliverables=["src/other.txt"], owned_files=["src/other.txt"])
@@ -309,6 +314,7 @@ def test_a_cancelled_dependency_is_named_as_what_nobody_waits_for(shops: ShopFac
     assert stuck(shop.run()) == {"WP02": "waits for WP01, which is cancelled"}
 
 
+@pytest.mark.slow
 def test_the_configuration_that_changed_while_a_session_ran_asks_for_a_person(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')
@@ -323,6 +329,7 @@ def test_the_configuration_that_changed_while_a_session_ran_asks_for_a_person(sh
     assert shop.run().stuck == ()
 
 
+@pytest.mark.slow
 def test_the_configuration_that_changed_between_two_sessions_is_simply_used(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]}, auto=False)
     shop.run()
@@ -348,6 +355,7 @@ def test_what_is_in_the_way_of_one_package_does_not_stop_the_others(shops: ShopF
     assert shop.run().stuck == ()
 
 
+@pytest.mark.slow
 def test_a_target_that_the_user_moves_all_the_while_is_followed(shops: ShopFactory) -> None:
     shop = shops(shape("wide", 3))
     running = Running(shop)

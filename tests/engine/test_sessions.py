@@ -116,6 +116,7 @@ def test_an_exit_code_with_commits_has_failed_too_and_its_commits_are_kept(shops
     assert git(shop.repo, "rev-parse", BRANCH) == row.new_head == shop.row("WP01").head
 
 
+@pytest.mark.slow
 def test_a_tree_that_ignores_being_asked_is_killed_after_the_grace(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", """
@@ -207,6 +208,7 @@ def test_a_repository_may_lie_anywhere(shops: ShopFactory, name: str) -> None:
     shop.check()
 
 
+@pytest.mark.slow
 def test_a_session_whose_lease_is_gone_changes_nothing_any_more(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt old; echo $$ > $here/pid; wait_for never", attempt=1)

@@ -89,6 +89,7 @@ def _make(path: Path, number: int) -> str:
     return git(worktree, "status", "--porcelain", "--branch")
 
 
+@pytest.mark.slow
 def test_eight_processes_make_worktrees_at_once(scratch: ScratchFactory) -> None:
     path = scratch({f"d{n % 7}/f{n}": str(n) for n in range(200)})
     with multiprocessing.get_context("spawn").Pool(8) as pool:

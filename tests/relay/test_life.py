@@ -17,6 +17,7 @@ from tests.support.repos import ScratchFactory
 from tests.support.wait import until
 
 
+@pytest.mark.slow
 def test_a_committed_event_is_published_and_everything_ends_by_itself(world: RelayWorld) -> None:
     world.publish(3)
     relay, server = world.pid(), world.server_pid()
@@ -66,6 +67,7 @@ def test_an_unreachable_server_is_given_up_within_ten_seconds(scratch: ScratchFa
         until(lambda: not runs(relay), 10, "the relay's end")
 
 
+@pytest.mark.slow
 def test_of_twenty_racing_starters_exactly_one_relay_comes(world: RelayWorld) -> None:
     world.commit()
     code = (

@@ -104,6 +104,7 @@ def test_bytes_that_are_no_text_are_shown(stage: Stage) -> None:
     assert stage.texts() == ["a\\xffbc", "d"]
 
 
+@pytest.mark.slow
 def test_a_timeout_asks_first_and_then_kills(stage: Stage) -> None:
     polite = stage.shell("trap 'echo bye; exit 5' INT; echo up; while :; do sleep 0.02; done", timeout=0.3, grace=20)
     assert (polite.exit_code, polite.stop, polite.killed) == (5, "timeout", False)
