@@ -11,7 +11,7 @@ from typing import Any
 
 from agentpkg.config import CONFIG_FILE, Loaded, load
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import CheckStatus, SessionRow
+from agentpkg.core.model import CheckStatus, FailureClass, SessionRow, State
 from agentpkg.engine.project import Project
 from agentpkg.git.discover import Repository, check_git_version, discover
 
@@ -239,6 +239,10 @@ class Doctor:
             yield Finding(name, "warn", detail, "the next `agentpkg implement`, `run` or `move` takes them up")
         else:
             yield Finding(name, "pass", f"{len(live)} active")
+        for row in ledger.packages() if ledger else ():
+            if row.state is State.BLOCKED and row.reason_class is FailureClass.REPOSITORY:
+                fix = f"look at it, undo what is not yours, then `agentpkg implement {row.feature} --wp {row.wp}`"
+                yield Finding(name, "warn", f"{row.feature} {row.wp}: {row.reason}", fix)
 
     def _features(self, name: str) -> Iterator[Finding]:
         from agentpkg.features.folder import load_all

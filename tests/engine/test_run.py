@@ -8,6 +8,7 @@ import pytest
 from agentpkg.core.errors import Busy
 from agentpkg.core.model import FeatureState, State
 from agentpkg.engine import moving, run
+from agentpkg.engine.doctor import look
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
 from tests.support.repos import commit, git
 from tests.support.wait import until
@@ -376,3 +377,13 @@ def test_a_git_lock_that_goes_away_only_delays_a_landing(shops: ShopFactory) -> 
     lock.unlink()
     assert running.finished().stuck == ()
     assert len(shop.project.ledger.reviews(FEATURE, "WP01")) == 1
+
+
+def test_a_package_that_changed_the_repository_waits_for_a_person_and_the_doctor_names_it(shops: ShopFactory) -> None:
+    shop = shops(retries=2)
+    shop.agent("WP01", f"save src/wp01.txt x; echo 'exit 0' > {shop.repo}/.git/hooks/post-checkout")
+    stuck = shop.run().stuck
+    assert "hooks/post-checkout appeared" in stuck[0].reason
+    assert len(shop.project.ledger.sessions()) == 1
+    told = [f for f in look(shop.repo, shop.project.environ) if f.name == "sessions" and f.status == "warn"]
+    assert "hooks/post-checkout appeared" in told[0].detail
