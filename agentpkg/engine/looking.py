@@ -1,6 +1,7 @@
 """One look at a feature: files, ledger and running sessions together, for the commands that only read."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from agentpkg.core.model import Feature, SessionRow, State
 from agentpkg.engine.lease import is_dead
@@ -14,12 +15,12 @@ def see(project: Project, feature: Feature) -> Seen:
     """Everything ``status`` shows of a feature; writes nothing."""
     ledger = project.ledger_if_any
     if ledger is None:
-        return _seen(project, feature)
+        return _bare(project, feature)
     with ledger.snapshot() as look:
         rows = {row.wp: row for row in look.packages(feature.id)}
         sessions = {s.wp: s for s in look.sessions(feature.id) if rows[s.wp].session == s.id}
-        return _seen(
-            project, feature, row=look.feature(feature.id), rows=rows, sessions=sessions,
+        return replace(
+            _bare(project, feature), row=look.feature(feature.id), rows=rows, sessions=sessions,
             done_elsewhere=frozenset(f"{r.feature}/{r.wp}" for r in look.packages() if r.state is State.DONE),
             activity=_activity(project, sessions.values()),
             lost=frozenset(s.id for s in sessions.values() if s.ended_at is None and is_dead(s)),
@@ -41,12 +42,13 @@ def _read_all(project: Project) -> list[Feature]:
     return load_all(project.work_tree, folder, project.agents, project.registered())
 
 
-def _seen(project: Project, feature: Feature, **more: object) -> Seen:
+def _bare(project: Project, feature: Feature) -> Seen:
+    """A look at a feature that no command has registered yet."""
     settings = project.settings.project
     return Seen(
-        feature=feature, target=project.target(feature), branch_prefix=settings.branch_prefix,
+        feature=feature, row=None, target=project.target(feature), branch_prefix=settings.branch_prefix,
         worktrees_dir=settings.worktrees_dir, default_agent=project.settings.agent.harness,
-        warnings=tuple(str(w) for w in project.loaded.warnings), **{"row": None, **more},  # type: ignore[arg-type]
+        warnings=tuple(str(w) for w in project.loaded.warnings),
     )  # fmt: skip
 
 

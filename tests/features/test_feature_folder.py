@@ -62,9 +62,9 @@ def test_a_repository_without_features_has_none(tmp_path: Path):
 
 
 def test_another_folder_may_be_configured(tmp_path: Path):
-    write(tmp_path, {"docs/work/001-a/tasks/WP01.md": package_text(more="owned_files: [docs/work/x]\n")})
-    [feature] = load_all(tmp_path, "docs/work/")
-    assert feature.path == "docs/work/001-a"
+    write(tmp_path, {"docs/plans/001-a/tasks/WP01.md": package_text(more="owned_files: [docs/plans/x]\n")})
+    [feature] = load_all(tmp_path, "docs/plans/")
+    assert feature.path == "docs/plans/001-a"
     assert "always forbidden" in said(feature.warnings)
 
 
