@@ -140,8 +140,9 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     own = (plan.branch, private.private_tip(Path(plan.private), plan.branch))
     seen = tampering.look(desk.repository, desk.ledger, plan.worktree, folder, own)
     snapshot, uncommitted = _snapshot(desk, plan)
+    reports = (*seen.reports, *_planted(plan.worktree))
     found = Found(
-        stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, seen.reports)),
+        stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, reports)),
         snapshot=snapshot, uncommitted=uncommitted,
     )  # fmt: skip
     if found.stops:
@@ -156,6 +157,14 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
         commits = tuple((c.sha, safe.redact(c.subject)) for c in outcome.commits)
         return replace(found, head=outcome.head, commits=commits, files_changed=outcome.files_changed)
     return found
+
+
+def _planted(worktree: Path) -> list[str]:
+    """What stands in place of the worktree's ``.git`` file; giving the worktree back moves it aside."""
+    here = worktree / ".git"
+    if not worktree.is_symlink() and (here.is_symlink() or here.is_dir()):
+        return ["something else stood in place of the worktree's .git file; it is kept in the session's folder"]
+    return []
 
 
 def _request(desk: Desk, plan: SessionPlan, redactor: Redactor) -> Request:

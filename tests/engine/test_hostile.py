@@ -9,6 +9,7 @@ import pytest
 
 from agentpkg.core.model import FailureClass, SessionRow, State
 from agentpkg.engine import attach, dispatch, merging, review
+from agentpkg.sessions.log import records
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git
 
@@ -283,3 +284,12 @@ def test_a_request_to_cancel_that_nobody_can_read_is_no_request(shops: ShopFacto
     request = f"{shop.state}/sessions/$AGENTPKG_SESSION/cancel.json"
     shop.agent("WP01", f"echo '[junk' > {request}; save src/wp01.txt x; sleep 0.5")
     assert session(shop).outcome == "completed"
+
+
+def test_a_repository_planted_in_the_worktree_is_told(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", "save src/wp01.txt x; rm .git; git init -q .; git config alias.st '!touch planted'")
+    row = session(shop)
+    assert row.outcome == "completed", row.reason
+    told = [r["text"] for r in records(shop.state / "sessions" / row.id / "events.jsonl") if r["kind"] == "notice"]
+    assert any("in place of the worktree's .git file" in text for text in told)
