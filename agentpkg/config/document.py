@@ -52,10 +52,6 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def complain(self, path: Path, value: object, message: str) -> None:
-        """Records a problem at ``path``."""
-        self.problems.append(Problem(self.file, self.line(path), shown(value), message))
-
 
 def shown(value: object) -> str:
     """A value for a message: short, on one line."""

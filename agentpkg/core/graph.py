@@ -91,27 +91,6 @@ def _is_ready(wp: str, dependencies: Dependencies, states: Mapping[str, State], 
     return planned and not open_dependencies(wp, dependencies, done)
 
 
-def unblocked_by(
-    finished: str, dependencies: Dependencies, states: Mapping[str, State], done: Container[str]
-) -> list[str]:
-    """The planned packages whose last open dependency was ``finished``, sorted.
-
-    Args:
-        finished: the package that has just become done, by the name that dependencies use for it.
-        dependencies: the graph.
-        states: the current states.
-        done: what is done; whether ``finished`` is in it makes no difference.
-    """
-    return [
-        node
-        for node in sorted(dependencies)
-        if finished in dependencies[node]
-        and node not in done
-        and states.get(node, State.PLANNED) is State.PLANNED
-        and all(need == finished or need in done for need in dependencies[node])
-    ]
-
-
 def in_order(dependencies: Dependencies) -> list[str]:
     """The packages with every dependency before its dependents, and sorted names among equals.
 

@@ -18,9 +18,8 @@ from agentpkg.core.model import CheckStatus, Outcome, SessionRow, Verdict
 from agentpkg.engine import attach, control, dispatch
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.review import review
+from agentpkg.engine.scratch import first_commit
 from agentpkg.files import write_atomic
-from agentpkg.git.identity import agent_identity
-from agentpkg.git.repo import Git
 from agentpkg.harnesses import harness_named
 
 #: seconds for a program to tell its version
@@ -263,10 +262,4 @@ def _fill(folder: Path, config: str) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / name, text, 0o644)
-    git = Git(folder / ".git", environment=agent_identity("agentpkg-trial").variables())
-    git.git_dir.mkdir()
-    git.run("init", "-q", "-b", "main")
-    git.run("config", "core.bare", "false")
-    git = git.but(work_tree=folder)
-    git.run("add", "-A")
-    git.run("commit", "-q", "-m", "A repository to try an agent in")
+    first_commit(folder, "agentpkg-trial", "A repository to try an agent in")

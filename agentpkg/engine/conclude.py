@@ -177,9 +177,9 @@ def _request(desk: Desk, plan: SessionPlan, redactor: Redactor) -> Request:
 
 
 def _foreign(desk: Desk, plan: SessionPlan) -> list[str]:
-    """Tips that other sessions have made, admitted or not."""
+    """Tips of the other packages' branches, and what their running sessions have made so far."""
     own = (plan.job["feature"], plan.job["wp"])
-    tips = [row.new_head for row in desk.ledger.sessions() if (row.feature, row.wp) != own]
+    tips = [row.head for row in desk.ledger.packages() if (row.feature, row.wp) != own]
     live = [row for row in desk.ledger.sessions(live=True) if row.id != plan.session]
     for row in live:
         package = desk.ledger.package(row.feature, row.wp)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import agentpkg
 from agentpkg.core.errors import Lacking
-from agentpkg.git.identity import agent_identity
-from agentpkg.git.repo import Git
+from agentpkg.engine.scratch import first_commit
 
 #: the sample feature: at the top of the project's tree, and inside the wheel
 FEATURE = "003-auth-system"
@@ -71,14 +70,4 @@ def make(folder: Path) -> None:
     transcripts = str(source / "recorded").replace("\\", "\\\\").replace('"', '\\"')
     (kittify / "config.yaml").write_text(_CONFIG.format(transcripts=transcripts))
     (kittify / "constitution.md").write_text(_CONSTITUTION)
-    _commit(folder)
-
-
-def _commit(folder: Path) -> None:
-    git = Git(folder / ".git", environment=agent_identity("agentpkg-demo").variables())
-    git.git_dir.mkdir()
-    git.run("init", "-q", "-b", "main")
-    git.run("config", "core.bare", "false")
-    git = git.but(work_tree=folder)
-    git.run("add", "-A")
-    git.run("commit", "-q", "-m", "A small web service and its planned feature")
+    first_commit(folder, "agentpkg-demo", "A small web service and its planned feature")

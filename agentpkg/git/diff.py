@@ -65,15 +65,6 @@ class Commit:
         return self.message.lstrip("\n").partition("\n")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class LineCount:
-    """Lines added and deleted in one file; None for a binary one."""
-
-    path: str
-    added: int | None
-    deleted: int | None
-
-
 def changed_paths(git: Git, old: str, new: str, *, sizes: bool = True) -> list[Change]:
     """What differs between two commits or trees, sorted by path as git does.
 
@@ -83,13 +74,6 @@ def changed_paths(git: Git, old: str, new: str, *, sizes: bool = True) -> list[C
     out = git.run("diff-tree", *_RAW, "--end-of-options", old, new).stdout
     changes = [_change(header, path) for header, path in _pairs(out)]
     return _with_sizes(git, changes) if sizes else changes
-
-
-def line_counts(git: Git, old: str, new: str) -> list[LineCount]:
-    """Lines added and deleted per file (``diff --numstat``)."""
-    args = ("diff-tree", "-r", "-z", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv", "--end-of-options")
-    out = git.run(*args, old, new).stdout
-    return [_line_count(record) for record in out.split(b"\0") if record]
 
 
 def commit_ids(git: Git, tip: str, *excluded: str, first_parent: bool = False) -> list[str]:
@@ -247,15 +231,6 @@ def _entry(header: bytes, path: bytes) -> Entry:
 def _with_sizes(git: Git, changes: list[Change]) -> list[Change]:
     sizes = blob_sizes(git, (c.blob_new for c in changes if c.status != "D" and c.mode_new != GITLINK))
     return [replace(c, size=sizes.get(c.blob_new, 0)) for c in changes]
-
-
-def _line_count(record: bytes) -> LineCount:
-    added, deleted, path = record.split(b"\t", 2)
-    return LineCount(os.fsdecode(path), _count(added), _count(deleted))
-
-
-def _count(text: bytes) -> int | None:
-    return int(text) if text.isdigit() else None
 
 
 def _person(raw: bytes) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpkg.core.errors import NotAllowed
 from agentpkg.files import remove_tree
 from agentpkg.git.discover import Repository, admin_dir_of, read_gitfile, read_small
 from agentpkg.git.repo import Git
@@ -77,27 +76,6 @@ def hindrance(
         return kept
     tip = branch_tip(repo, branch)
     return _changed(repo, control, path, admin, branch, tip, excludes) or _unlanded(repo, path, branch, tip, landed)
-
-
-def abandon(repo: Repository, branch: str) -> str | None:
-    """Moves a branch's tip out of the way, to a ref below ``refs/agentpkg/abandoned/``, whose name it gives.
-
-    None when there is no such branch.
-
-    Raises:
-        NotAllowed: a worktree has the branch checked out.
-    """
-    with refs_lock(repo):
-        tip = branch_tip(repo, branch)
-        if tip is None:
-            return None
-        at = _checked_out_at(repo, branch)
-        if at is not None:
-            raise NotAllowed(f"the branch {branch} is checked out at {at}", "switch to another branch there")
-        kept = f"{ABANDONED}/{branch}/{tip[:12]}"
-        commands = f"start\nupdate {kept} {tip}\ndelete refs/heads/{branch} {tip}\nprepare\ncommit\n"
-        repo.git.run("update-ref", "--stdin", stdin=commands.encode())
-        return kept
 
 
 def _in_use(path: Path, admin: Path | None) -> Kept | None:

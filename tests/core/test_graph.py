@@ -9,7 +9,6 @@ from agentpkg.core.graph import (
     open_dependencies,
     ready,
     remaining_paths,
-    unblocked_by,
 )
 from agentpkg.core.model import State
 
@@ -66,23 +65,6 @@ def test_a_package_that_is_not_planned_is_not_ready():
 
 def test_a_cancelled_dependency_is_not_done():
     assert ready(DIAMOND, {"WP02": State.DONE, "WP03": State.CANCELLED}, {"WP01", "WP02"}) == []
-
-
-def test_the_last_dependency_unblocks_whether_it_is_counted_as_done_or_not():
-    for done in ({"WP01", "WP02"}, {"WP01", "WP02", "WP03"}):
-        assert unblocked_by("WP03", DIAMOND, {}, done) == ["WP04"]
-
-
-def test_a_dependency_before_the_last_unblocks_nothing():
-    assert unblocked_by("WP02", DIAMOND, {}, {"WP01"}) == []
-
-
-def test_only_planned_packages_are_unblocked():
-    assert unblocked_by("WP03", DIAMOND, {"WP04": State.CANCELLED}, {"WP01", "WP02"}) == []
-
-
-def test_a_package_of_another_feature_unblocks():
-    assert unblocked_by("002-billing/WP04", {"WP01": ["002-billing/WP04"]}, {}, set()) == ["WP01"]
 
 
 def test_the_order_puts_dependencies_first():

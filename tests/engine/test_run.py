@@ -361,8 +361,9 @@ def test_a_target_that_the_user_moves_all_the_while_is_followed(shops: ShopFacto
     shop = shops(shape("wide", 3))
     running = Running(shop)
     for i in range(5):
+        # each time an agent has begun or ended, so that the target moves between dispatches and landings
+        until(lambda i=i: len(shop.diary()) > i)
         commit(shop.repo, {f"user{i}.txt": "x"}, f"user {i}")
-        time.sleep(0.2)
     assert running.finished().stuck == ()
     shop.check()
     assert all((shop.repo / f"user{i}.txt").exists() for i in range(5))

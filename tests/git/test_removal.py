@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from agentpkg.core.errors import NotAllowed
-from agentpkg.git.removal import Kept, Removed, abandon, remove
-from agentpkg.git.worktrees import create, record_provided
+from agentpkg.git.removal import Kept, Removed, remove
+from agentpkg.git.worktrees import record_provided
 from tests.git.support import BRANCH, Package, package
 from tests.support.repos import ScratchFactory, commit, git
 
@@ -116,17 +115,3 @@ def test_a_branch_that_the_user_has_checked_out_stays(own: Package) -> None:
     git(own.repo.work_tree, "switch", "-q", BRANCH)
     assert _remove(own) == Removed(own.worktree, None)
     assert git(own.repo.work_tree, "branch", "--show-current") == BRANCH
-    with pytest.raises(NotAllowed):
-        abandon(own.repo, BRANCH)
-
-
-def test_an_abandoned_tip_is_kept_under_its_own_ref(own: Package) -> None:
-    tip = commit(own.worktree, {"b": "b"})
-    assert _remove(own, tip) == Removed(own.worktree, BRANCH)
-    assert abandon(own.repo, BRANCH) is None
-    git(own.repo.work_tree, "branch", BRANCH, tip)
-    ref = abandon(own.repo, BRANCH)
-    assert ref == f"refs/agentpkg/abandoned/{BRANCH}/{tip[:12]}"
-    assert git(own.repo.work_tree, "rev-parse", ref) == tip
-    create(own.repo, own.control, own.worktree, BRANCH, own.base)
-    assert own.tip == own.base
