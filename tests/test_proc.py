@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,3 +228,20 @@ def test_a_detached_process_outlives_its_starter_and_holds_none_of_its_streams(t
 def test_a_detached_process_that_dies_at_once_is_no_error_here(tmp_path: Path) -> None:
     pid = spawn_detached(["/bin/sh", "-c", "exit 1"], env=ENV, cwd=tmp_path, stdin=b"x" * 30_000)
     assert until(lambda: identity(pid) is None)
+
+
+@LINUX
+def test_a_process_without_a_session_of_its_namespace_is_found(tmp_path: Path) -> None:
+    """In a pid namespace whose starter stayed outside, as containers have it, the session's number is 0."""
+    inside = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
+    script = (
+        "import os, subprocess; from agentpkg.proc import carries, members, look\n"
+        "child = subprocess.Popen(['sleep', '60'], env={**os.environ, 'THE_MARK': 'x'})\n"
+        "assert look(child.pid).session == 0\n"
+        "while not carries(child.pid, 'THE_MARK=x'): pass\n"
+        "print([p.pid for p in members(None, 'THE_MARK=x')] == [child.pid])"
+    )
+    if shutil.which("unshare") is None or subprocess.run([*inside, ""], capture_output=True).returncode:
+        pytest.skip("no user namespaces here")
+    done = subprocess.run([*inside, script], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "True\n"

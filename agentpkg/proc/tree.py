@@ -195,8 +195,7 @@ def members(root: int | None, mark: str | None, spare: Container[int] = ()) -> l
     alone = root is None or root == os.getpid()
 
     def belongs(process: Process) -> bool:
-        # threads of the kernel are in no session
-        if process.zombie or process.session == 0 or process.pid in spare or process.pid in spared:
+        if process.zombie or process.pid in spare or process.pid in spared:
             return False
         related = process.pid in kin or (not alone and root in (process.pid, process.group, process.session))
         return related or (mark is not None and carries(process.pid, mark))

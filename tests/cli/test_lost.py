@@ -15,8 +15,8 @@ def test_a_session_without_a_supervisor_is_told_and_nothing_is_written(scratch: 
     repo = scratch(support.files())
     session = cli(repo, "implement", "001", "--wp", "WP01", "--agent", "slow", "--detach", "--json").json["session"]
     project = open_project(repo)
-    row = project.ledger.session(session)
-    assert row is not None
+    # until the supervisor has claimed it, the lease names the process that becomes the watcher
+    row = until(lambda: (row := project.ledger.session(session)) and row.agent_pid and row, what="the agent's start")
     assert row.pid is not None
     watched = support.start(repo, "status", "001", "--watch", "--json")
     assert watched.stdout is not None
