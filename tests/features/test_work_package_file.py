@@ -145,7 +145,8 @@ def test_aliases_are_refused_before_they_expand():
 @pytest.mark.parametrize("depth", [50, 200_000])
 def test_deep_nesting_is_a_problem_and_not_a_crash(depth: int):
     [problem] = parsed(f"x: {'[' * depth}{']' * depth}\n").problems
-    assert "levels deep" in problem.message
+    # newer libyaml stops by itself before we do
+    assert "levels deep" in problem.message or "nesting depth" in problem.message
 
 
 def test_text_that_is_not_utf8_is_reported_with_its_line():
