@@ -35,8 +35,18 @@ def user_state(shop: Shop) -> object:
     """What of the user's repository no session may change."""
     return (
         git(shop.repo, "rev-parse", "main", "HEAD"), (shop.repo / ".git" / "HEAD").read_text(),
-        git(shop.repo, "status", "--porcelain"), git(shop.repo, "fsck", "--connectivity-only"),
+        git(shop.repo, "status", "--porcelain"), git(shop.repo, "fsck", "--connectivity-only", "--no-dangling"),
+        agents_leftovers(shop),
     )  # fmt: skip
+
+
+def agents_leftovers(shop: Shop) -> list[str]:
+    """Commits of agents that the repository has and no ref reaches."""
+    unreached = git(shop.repo, "fsck", "--connectivity-only").splitlines()
+    commits = [line.split()[-1] for line in unreached if line.startswith("dangling commit")]
+    authors = {sha: git(shop.repo, "show", "-s", "--format=%ae", sha) for sha in commits}
+    # the chain's anchor is written before its ref moves
+    return [sha for sha, author in authors.items() if author != "agentpkg@agentpkg.invalid"]
 
 
 def works_again(shop: Shop) -> None:
