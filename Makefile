@@ -7,6 +7,8 @@ RUN = $(VENV)/bin/python
 # pip and python of the environment alone
 unexport PYTHONHOME
 unexport PYTHONPATH
+# every command would compile agentpkg anew
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # changes with pyproject.toml and with the place of the tree, which an editable install remembers
