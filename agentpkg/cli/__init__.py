@@ -30,6 +30,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Show what an agent said and did."),
     "cancel": ("cancel", "Stop a package's session; its commits are kept."),
     "events": ("events", "Follow, query, export and verify what happened."),
+    "snapshots": ("snapshots", "List what was kept of a package's uncommitted work."),
+    "rewind": ("rewind", "Bring a snapshot back into a package's worktree."),
     "clean": ("clean", "Remove worktrees and branches that nothing needs any more."),
 }
 

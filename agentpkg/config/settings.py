@@ -77,6 +77,8 @@ class Agent:
     timeout_seconds: Positive = 3600
     #: seconds between the polite signal and SIGKILL
     kill_grace_seconds: NotNegative = 30
+    #: seconds between two snapshots of uncommitted work while an agent works; 0: only at its end
+    snapshot_seconds: NotNegative = 60
     #: further tries after failures of the agent
     retries: NotNegative = 2
     #: rejected reviews before a package is blocked

@@ -18,12 +18,13 @@ from agentpkg.core.model import FailureClass, Outcome
 from agentpkg.engine import control, lease, tampering, transition
 from agentpkg.engine.plan import SessionPlan, config_digest
 from agentpkg.files import read_bounded, remove_tree, write_atomic
-from agentpkg.git import private, quarantine, worktrees
+from agentpkg.git import private, quarantine, snapshots, worktrees
 from agentpkg.git.admission import Admitted, Refused, Request, admit
 from agentpkg.git.admission_policy import Guard
 from agentpkg.git.discover import Repository, admin_dir_of
 from agentpkg.git.identity import user_identity
 from agentpkg.git.repo import Git, GitFailed
+from agentpkg.git.walk import blocking_files
 from agentpkg.harnesses.base import StreamEnd
 from agentpkg.ledger.ledger import Ledger
 from agentpkg.secrets.redact import Redactor
@@ -139,7 +140,7 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     safe = redactor or Redactor({})
     own = (plan.branch, private.private_tip(Path(plan.private), plan.branch))
     seen = tampering.look(desk.repository, desk.ledger, plan.worktree, folder, own)
-    snapshot, uncommitted = _snapshot(desk, plan)
+    snapshot, uncommitted = _snapshot(desk, plan, folder)
     reports = (*seen.reports, *_planted(plan.worktree))
     found = Found(
         stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, reports)),
@@ -190,15 +191,16 @@ def _foreign(desk: Desk, plan: SessionPlan) -> list[str]:
     return [tip for tip in tips if tip is not None and tip not in mine]
 
 
-def _snapshot(desk: Desk, plan: SessionPlan) -> tuple[str | None, int]:
+def _snapshot(desk: Desk, plan: SessionPlan, folder: Path) -> tuple[str | None, int]:
     """Keeps uncommitted work in the session's quarantine; gives its commit and how many paths it is about."""
     if plan.worktree.is_symlink() or not plan.worktree.is_dir():
         return None, 0
     made = Path(plan.private)
     tip = private.private_tip(made, plan.branch)
+    _unblock(plan.worktree, folder)
     for head in (tip, plan.old_head) if tip else (plan.old_head,):
         try:
-            kept = quarantine.snapshot(
+            kept = snapshots.snapshot(
                 desk.control, made, plan.worktree, head,
                 provided=worktrees.provided(desk.repository, plan.worktree),
                 excludes=user_identity(desk.repository.work_tree).excludes_file,
@@ -208,6 +210,12 @@ def _snapshot(desk: Desk, plan: SessionPlan) -> tuple[str | None, int]:
             continue
         return kept.commit, kept.paths
     return None, 0
+
+
+def _unblock(worktree: Path, folder: Path) -> None:
+    """Moves pipes and the like, on which git would wait for ever, into the session's folder; nothing is in them."""
+    for name in blocking_files(worktree):
+        (worktree / name).rename(folder / f"found-in-worktree.{os.urandom(4).hex()}")
 
 
 def _give_back(desk: Desk, plan: SessionPlan, folder: Path, found: Found) -> None:

@@ -290,8 +290,8 @@ def _plan(
         kill_grace_seconds=settings.agent.kill_grace_seconds, isolation=session.isolation,
         environment=ready.secrets.plain, secret_names=tuple(ready.secrets.secrets), setup=settings.worktree.setup,
         limits=asdict(settings.limits), features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}),
-        filters=settings.worktree.filters,
-        carried=_carried(project, session),
+        filters=settings.worktree.filters, carried=_carried(project, session),
+        snapshot_seconds=settings.agent.snapshot_seconds,
     )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ class SessionPlan:
         features_dirs: folders whose files no session may change.
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
+        snapshot_seconds: between two snapshots while the agent works; 0: none.
     """
 
     job: Mapping[str, Any]
@@ -62,6 +63,7 @@ class SessionPlan:
     features_dirs: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     carried: int = 0
+    snapshot_seconds: int = 0
 
     @property
     def session(self) -> str:

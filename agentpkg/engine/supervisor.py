@@ -126,15 +126,31 @@ class Supervisor:
         job = self.plan.as_job(read_bounded(Path(self.plan.job["prompt_path"]), _LIMIT).decode())
         wrapped = self._wrapped(launch.argv, launch.env)
         hooks = runner.Hooks(self._started, self._recorded, self._look_for_commits, self._stop_wanted)
-        ended = runner.run(
-            replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
-            cwd=self.plan.worktree, env=wrapped.env, mark=self.mark, log=self.log, redactor=self.redactor,
-            timeout=self.plan.timeout_seconds, grace=self.plan.kill_grace_seconds,
-            silence=self.plan.limits.get("silence"), hooks=hooks, adopted=True,
-        )  # fmt: skip
+        with self._keeper():
+            ended = runner.run(
+                replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
+                cwd=self.plan.worktree, env=wrapped.env, mark=self.mark, log=self.log, redactor=self.redactor,
+                timeout=self.plan.timeout_seconds, grace=self.plan.kill_grace_seconds,
+                silence=self.plan.limits.get("silence"), hooks=hooks, adopted=True,
+            )  # fmt: skip
         if ended.survivors:
             self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
         return Facts(stop=ended.stop, end=ended.end, exit_code=ended.exit_code, killed=ended.killed)
+
+    def _keeper(self) -> Any:
+        from agentpkg.engine.keeper import Keeper
+        from agentpkg.git import worktrees
+        from agentpkg.git.identity import user_identity
+        from agentpkg.git.snapshots import Watch
+
+        def watch() -> Watch:
+            return Watch(
+                self.control, Path(self.plan.private), self.plan.worktree, self.plan.branch, self.plan.old_head,
+                worktrees.provided(self.repository, self.plan.worktree),
+                user_identity(self.repository.work_tree).excludes_file,
+            )  # fmt: skip
+
+        return Keeper(watch, self.folder, self.plan.snapshot_seconds)
 
     def _wrapped(self, argv: tuple[str, ...], more: Mapping[str, str]) -> Any:
         from agentpkg.isolation import ISOLATIONS, Place

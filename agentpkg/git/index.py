@@ -1,5 +1,6 @@
 """Index files that agentpkg makes for worktrees whose own index it does not trust."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,14 @@ SCAN_SECONDS = 1800.0
 _SHOW_HIDDEN = "core.sparseCheckout=true"
 
 
+def copy_index(source: Path, to: Path) -> None:
+    """Copies an index file with its time, by which git tells entries that may be older than their file."""
+    # git compares whole seconds only, and reads a file again whose time is not before the index's
+    shutil.copyfile(source, to, follow_symlinks=False)
+    known = os.lstat(source)
+    os.utime(to, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+
 def load_index(control: Git, index: Path, known: Path | None, worktree: Path, tip: str) -> Git:
     """Makes the file ``index`` that of commit ``tip``, refreshed against the worktree; gives git bound to both.
 
@@ -19,7 +28,7 @@ def load_index(control: Git, index: Path, known: Path | None, worktree: Path, ti
         known: an index file to take over what it knows of unchanged files; flags in it hide no change.
     """
     if known is not None and known.is_file():
-        shutil.copyfile(known, index)
+        copy_index(known, index)
     git = control.but(work_tree=worktree, index=index, config=(*control.config, _SHOW_HIDDEN))
     git.run("read-tree", "--reset", tip, timeout=SCAN_SECONDS)
     git.run("update-index", "-q", "--really-refresh", ok=(0, 1), timeout=SCAN_SECONDS)

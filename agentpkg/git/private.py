@@ -19,7 +19,7 @@ from agentpkg.files import write_atomic
 from agentpkg.git.control import alternates_line, config_text, mirror, read_settings
 from agentpkg.git.discover import BACK_POINTER, Repository, admin_dir_of, read_gitfile, read_small
 from agentpkg.git.identity import Identity
-from agentpkg.git.index import load_index
+from agentpkg.git.index import copy_index, load_index
 from agentpkg.git.marks import Mark, read_mark
 from agentpkg.git.repo import Git
 from agentpkg.git.walk import blocking_files
@@ -225,7 +225,7 @@ def _write_worktree(to: Path, admin: Path, worktree: Path, branch: str) -> None:
     (to / "HEAD").write_bytes(os.fsencode(f"ref: refs/heads/{branch}\n"))
     (to / "commondir").write_bytes(b"../..\n")
     (to / "gitdir").write_bytes(os.fsencode(worktree / ".git") + b"\n")
-    shutil.copyfile(admin / "index", to / "index")
+    copy_index(admin / "index", to / "index")
 
 
 def _packed_refs(repo: Repository, branch: str, head: str) -> bytes:

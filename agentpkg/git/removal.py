@@ -13,6 +13,7 @@ from agentpkg.git.worktrees import (
     changes,
     drop_admin,
     head_of,
+    hold,
     list_worktrees,
     provided,
     refs_lock,
@@ -51,9 +52,12 @@ def remove(
         excludes: the user's own ignore file.
         force: remove it in spite of changes and commits; a running session and a lock still keep it.
     """
-    kept = hindrance(repo, control, path, branch, landed, excludes=excludes, force=force)
-    if kept is not None:
-        return kept
+    with hold(repo, path):
+        kept = hindrance(repo, control, path, branch, landed, excludes=excludes, force=force)
+        return kept or _remove(repo, path, branch)
+
+
+def _remove(repo: Repository, path: Path, branch: str) -> Removed | Kept:
     admin, tip = admin_dir_of(repo.common_dir, path), branch_tip(repo, branch)
     left = remove_tree(path)
     if left:

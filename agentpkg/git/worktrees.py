@@ -74,7 +74,7 @@ def create(repo: Repository, control: Git, path: Path, branch: str, base: str, s
         NotAllowed: something of the user's is in the way: the folder, the branch in another worktree, a ref name.
         Busy: another command held the lock for a minute.
     """
-    with lock(_path_lock(repo, path), LOCK_SECONDS, what=f"the worktree {path}"):
+    with hold(repo, path):
         with refs_lock(repo):
             admin = _take_up(repo, path, branch)
             if admin is not None:
@@ -178,8 +178,12 @@ def provided(repo: Repository, worktree: Path) -> tuple[str, ...]:
 # --------------------------------------------------------------------------- locks
 
 
-def _path_lock(repo: Repository, path: Path) -> Path:
-    return repo.lock_file("worktree-" + hashlib.sha256(os.fsencode(path)).hexdigest()[:16])
+@contextmanager
+def hold(repo: Repository, path: Path) -> Iterator[None]:
+    """Holds the lock for making, removing and filling the worktree at a path; not re-entrant."""
+    name = "worktree-" + hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    with lock(repo.lock_file(name), LOCK_SECONDS, what=f"the worktree {path}"):
+        yield
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentpkg.git.quarantine import seal, snapshot, snapshots
+from agentpkg.git.quarantine import seal
+from agentpkg.git.snapshots import kept_in, snapshot
 from tests.git.support import BRANCH, Package, package
 from tests.support.repos import ScratchFactory, commit, git, write
 
@@ -28,7 +29,7 @@ def test_a_snapshot_keeps_tracked_and_untracked_work_and_touches_nothing(made: P
     assert paths == 2
     shutil.rmtree(made.worktree / "provided dir")
     assert (git(made.worktree, "status", "--porcelain"), sorted(made.repo.objects.rglob("*"))) == before
-    assert snapshots(made.repo, made.session) == {"end": sha}
+    assert [(kept.label, kept.commit) for kept in kept_in(made.repo, made.session)] == [("end", sha)]
     sealed = seal(made.repo, made.session / "git", made.session)
     names = git(sealed, "--git-dir=.", "ls-tree", "-r", "--name-only", sha).splitlines()
     assert names == [".gitignore", "a", "b", "new/c"]
