@@ -1,6 +1,7 @@
 """``implement``: start an agent on one work package, and wait for it."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,14 +14,14 @@ from agentpkg import views
 from agentpkg.cli import render, render_work
 from agentpkg.cli.common import Speaker, project_at, settle, verb
 from agentpkg.cli.interrupts import Interrupts
-from agentpkg.core.model import FailureClass, Feature, Outcome, PackageRow, SessionRow, State
-from agentpkg.engine import attach, control, dispatch, recovery
+from agentpkg.core.model import Feature, Outcome, PackageRow, SessionRow, State
+from agentpkg.engine import attach, control, dispatch, recovery, retries
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import commit_ids
 from agentpkg.sessions.log import NAME, follow
 
-#: failures that are worth another try: those of the agent
-_RETRIED = (FailureClass.AGENT, FailureClass.TIMEOUT)
+#: seconds between two looks for Ctrl-C while a package rests before its next try
+_LOOK = 0.2
 
 
 @verb(
@@ -102,22 +103,26 @@ def _attended(task: _Task) -> int:
 
 def _tries(task: _Task, interrupts: Interrupts) -> dict[str, Any]:
     """Sessions until one succeeds or no more tries are left; the document of the last one."""
-    attempts = 0
+    attempts, asked = 0, task.wish.agent
     while True:
         attempts += 1
         started = _start(task, attempts)
         session = _attend(task, started.session.id, interrupts)
         row = task.row()
         document = _document(task, session, row, attempts)
-        again = not interrupts.presses and _may_retry(task, row)
+        again = None if interrupts.presses else _again(task, row, asked)
         if not task.speak.json:
             lines = render_work.ended(
-                document, target=task.target, worktree=task.worktree, retried=again, timeout=task.wish.timeout
+                document,
+                target=task.target,
+                worktree=task.worktree,
+                retried=again is not None,
+                timeout=task.wish.timeout,
             )
             render.show(lines)
-        if not again:
+        if again is None or not _rested(task, again, interrupts):
             return document
-        task = replace(task, wish=replace(task.wish, fresh=False))
+        task = replace(task, wish=replace(task.wish, fresh=False, agent=again.agent))
 
 
 def _start(task: _Task, attempt: int) -> dispatch.Started:
@@ -130,10 +135,21 @@ def _start(task: _Task, attempt: int) -> dispatch.Started:
     return started
 
 
-def _may_retry(task: _Task, row: PackageRow) -> bool:
-    if row.state is not State.BLOCKED or row.reason_class not in _RETRIED:
-        return False
-    return row.failures <= dispatch.retries(task.project, task.feature, task.wp)
+def _again(task: _Task, row: PackageRow, asked: str | None) -> retries.Again | None:
+    """How the package is tried again, where that is for its agents to do."""
+    if row.state is not State.BLOCKED or row.reason_class is None or not row.reason_class.counted:
+        return None
+    return retries.again(task.project, task.feature, row, asked)
+
+
+def _rested(task: _Task, again: retries.Again, interrupts: Interrupts) -> bool:
+    """Waits until the next try is due; False when Ctrl-C came before."""
+    until = time.monotonic() + again.rest
+    if again.rest >= 1 and not task.speak.json:
+        task.speak.note(f"the next try begins in {round(again.rest)} s")
+    while not interrupts.presses and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _LOOK))
+    return not interrupts.presses
 
 
 # --------------------------------------------------------------------------- while it runs

@@ -41,7 +41,21 @@ def _sentence(parts: list[str], said: Json, packages: Mapping[str, str]) -> list
         return _of_session(parts, said, (packages.get(parts[2], parts[2]), "bold"))
     if len(parts) > 4 and parts[2] == "wp":
         return _of_package(parts[3], ".".join(parts[4:]), said)
-    return [("Feature", "bold"), f" {parts[1]}: {said.get('from')} → ", _state(said.get("to"))]
+    if parts[2:] == ["state", "changed"]:
+        return [("Feature", "bold"), f" {parts[1]}: {said.get('from')} → ", _state(said.get("to"))]
+    return _of_run(".".join(parts[2:]), said)
+
+
+def _of_run(what: str, said: Json) -> list[Part] | None:
+    name: Part = ("Run", "bold")
+    if what == "run.held":
+        when = f"next try at {render.seconds_of_day(str(said['until']))}" if said.get("until") else "no more tries"
+        fault = "model's provider" if said.get("reason_class") == "provider" else "machine"
+        return [name, (f" held: {said.get('failures')} failures of the {fault} in a row, {when}", "yellow"),
+                f": {said.get('reason')}"]  # fmt: skip
+    if what == "run.released":
+        return [name, " goes on"]
+    return None
 
 
 def _of_session(parts: list[str], said: Json, name: Part) -> list[Part] | None:

@@ -19,7 +19,7 @@ from agentpkg.core.errors import BadInput
 from agentpkg.core.model import EventRow, Feature, State
 from agentpkg.engine import looking
 from agentpkg.engine.project import Project
-from agentpkg.engine.run import Finished, Options, Run, Stop
+from agentpkg.engine.running import Finished, Options, Run, Stop
 
 #: seconds between two looks while the run goes on
 _LOOK = 0.25

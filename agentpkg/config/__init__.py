@@ -5,7 +5,7 @@ from agentpkg.config.constitution import Constitution, load_constitution
 from agentpkg.config.load import CONFIG_FILE, Loaded, load, parse
 from agentpkg.config.placeholders import PLACEHOLDERS, expand
 from agentpkg.config.policy import always_forbidden, commit_expression
-from agentpkg.config.rules import known_agents
+from agentpkg.config.rules import fallbacks, known_agents
 from agentpkg.config.settings import BUILT_IN_AGENTS, RESERVED, Check, Coverage, Settings
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "commit_expression",
     "effective",
     "expand",
+    "fallbacks",
     "known_agents",
     "load",
     "load_constitution",

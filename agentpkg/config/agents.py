@@ -28,6 +28,8 @@ class AgentSettings:
     model: str | None = None
     timeout_seconds: int | None = None
     retries: int | None = None
+    provider_exit_codes: tuple[int, ...] = ()
+    environment_exit_codes: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,6 +80,8 @@ def agent_named(settings: Settings, name: str | None) -> AgentSettings:
         model=given.model,
         timeout_seconds=given.timeout_seconds,
         retries=given.retries,
+        provider_exit_codes=given.provider_exit_codes,
+        environment_exit_codes=given.environment_exit_codes,
         environment={**settings.agent.environment, **given.environment},
         options=given.options,
     )

@@ -17,6 +17,7 @@ def broken_rules(settings: Settings) -> Iterator[Broken]:
     yield from _default_agent(settings)
     for name, agent in settings.agents.items():
         yield from _agent(name, agent)
+        yield from _fallback(settings, name, agent)
         yield from _references(("agents", name, "environment"), agent.environment)
     yield from _references(("agent", "environment"), settings.agent.environment)
     yield from _checks(settings)
@@ -44,6 +45,26 @@ def _agent(name: str, agent: AgentDefinition) -> Iterator[Broken]:
         yield ("agents", name), name, "a `command` agent needs `command: [program, argument, …]`"
     if harness == "replay" and agent.transcripts is None:
         yield ("agents", name), name, "a `replay` agent needs `transcripts: FOLDER`"
+
+
+def _fallback(settings: Settings, name: str, agent: AgentDefinition) -> Iterator[Broken]:
+    other = agent.fallback
+    if other is None:
+        return
+    if other not in known_agents(settings):
+        yield ("agents", name, "fallback"), other, "no such agent" + nearest(other, known_agents(settings))
+    elif name in fallbacks(settings, other):
+        yield ("agents", name, "fallback"), other, f"goes round in a circle: it falls back to {name} again"
+
+
+def fallbacks(settings: Settings, name: str) -> tuple[str, ...]:
+    """An agent and those that take over from it, in their order; each once, should they go round in a circle."""
+    line: list[str] = []
+    following: str | None = name
+    while following is not None and following not in line:
+        line.append(following)
+        following = settings.agents.get(following, AgentDefinition()).fallback
+    return tuple(line)
 
 
 def _references(path: Path, environment: dict[str, str]) -> Iterator[Broken]:

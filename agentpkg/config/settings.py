@@ -23,6 +23,7 @@ from agentpkg.config.kinds import (
     Percent,
     Prefix,
     RelativePath,
+    Seconds,
     SecretArgument,
     Text,
 )
@@ -32,6 +33,7 @@ _STRICT = ConfigDict(extra="forbid", defer_build=True)
 
 Positive = Annotated[StrictInt, Field(ge=1)]
 NotNegative = Annotated[StrictInt, Field(ge=0)]
+ExitCode = Annotated[StrictInt, Field(ge=1, le=255)]
 
 #: agents that need no entry under ``agents:``, by name, with the harness that drives each
 BUILT_IN_AGENTS: Mapping[str, str] = {"claude-code": "claude-code", "codex": "codex"}
@@ -104,6 +106,12 @@ class AgentDefinition:
     model: Text | None = None
     timeout_seconds: Positive | None = None
     retries: NotNegative | None = None
+    #: the agent that takes over when its retries are used up or its provider is out
+    fallback: AgentName | None = None
+    #: exit codes that say: it was the model's provider (overloaded, out of quota), not the agent
+    provider_exit_codes: tuple[ExitCode, ...] = ()
+    #: exit codes that say: it was the machine
+    environment_exit_codes: tuple[ExitCode, ...] = ()
     #: added to ``agent.environment``
     environment: Environment = Field(default_factory=dict)
     #: whatever else a harness of other people's takes
@@ -170,10 +178,33 @@ class Merge:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Backoff:
+    """``run.backoff``: seconds until a package is tried again; doubled with every failure in a row."""
+
+    #: after a failure of the agent, its time or its limits
+    agent: Seconds = 5
+    #: after a failure of the machine
+    environment: Seconds = 10
+    #: after a failure of the model's provider
+    provider: Seconds = 30
+    #: no wait is longer
+    longest: Seconds = 600
+    #: percent that chance may take off a wait
+    jitter: Percent = 25
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Run:
-    """``run``: how many sessions at once."""
+    """``run``: how many sessions at once, how often something is tried, and how long it waits in between."""
 
     jobs: Positive = 4
+    #: further tries of a package in a row after failures of the machine or the model's provider
+    environment_retries: NotNegative = 5
+    #: so many of those failures in a row, over all packages, hold the run
+    breaker_failures: Positive = 3
+    #: sessions that find out whether they are over before a held run gives up
+    breaker_probes: NotNegative = 8
+    backoff: Backoff = Field(default_factory=Backoff)
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -40,18 +40,31 @@ class Outcome(StrEnum):
 
 
 class FailureClass(StrEnum):
-    """Whose fault a session's failure was; retries count only :attr:`AGENT` and :attr:`TIMEOUT`.
+    """Whose fault a session's failure was.
 
-    After :attr:`REPOSITORY`, changes to the real repository that could make git run programs or read other content,
-    nothing goes on by itself: a person has to look first.
+    Retries count :attr:`AGENT`, :attr:`TIMEOUT` and :attr:`LIMIT` (it used more than it may). :attr:`PROVIDER` is the
+    model's: overloaded, out of quota, out of reach. After :attr:`REPOSITORY`, changes to the real repository that could
+    make git run programs or read other content, nothing goes on by itself: a person has to look first.
     """
 
     AGENT = "agent"
     TIMEOUT = "timeout"
+    LIMIT = "limit"
+    PROVIDER = "provider"
     ENVIRONMENT = "environment"
     REVIEW = "review"
     REPOSITORY = "repository"
     CANCELLED = "cancelled"
+
+    @property
+    def counted(self) -> bool:
+        """It is the agent's, and uses up one of its retries."""
+        return self in (FailureClass.AGENT, FailureClass.TIMEOUT, FailureClass.LIMIT)
+
+    @property
+    def shared(self) -> bool:
+        """Any other session could have met it: the machine, or the model's provider."""
+        return self in (FailureClass.ENVIRONMENT, FailureClass.PROVIDER)
 
 
 class Verdict(StrEnum):

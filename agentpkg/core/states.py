@@ -117,10 +117,8 @@ def decide_finish(
         check(row, State.FOR_REVIEW, actor)
         return replace(row, state=State.FOR_REVIEW, verdict=None, candidate=None, reason=None, reason_class=None)
     check(row, State.BLOCKED, actor)
-    counted = cause in (FailureClass.AGENT, FailureClass.TIMEOUT)
-    return replace(
-        row, state=State.BLOCKED, reason=reason, reason_class=cause, failures=row.failures + (1 if counted else 0)
-    )
+    counted = cause is not None and cause.counted
+    return replace(row, state=State.BLOCKED, reason=reason, reason_class=cause, failures=row.failures + counted)
 
 
 def decide_judged(row: PackageRow, verdict: Verdict, fresh_tip: bool, limit: int) -> tuple[PackageRow, bool]:

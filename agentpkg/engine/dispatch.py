@@ -18,7 +18,7 @@ from agentpkg import proc
 from agentpkg.config import AgentSettings, Effective, agent_named, effective
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
-from agentpkg.core.model import FailureClass, Feature, PackageRow, Problem, SessionRow, WorkPackage
+from agentpkg.core.model import Feature, PackageRow, Problem, SessionRow, WorkPackage
 from agentpkg.engine import conclude, frozen, lease, prompting, room, tampering, transition
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
@@ -28,7 +28,7 @@ from agentpkg.git.diff import commit_ids
 from agentpkg.git.discover import BACK_POINTER
 from agentpkg.git.identity import agent_identity
 from agentpkg.harnesses import harness_named
-from agentpkg.harnesses.base import Job, Launch
+from agentpkg.harnesses.base import Fault, Job, Launch
 from agentpkg.isolation import choose
 from agentpkg.prompts import Bundle
 from agentpkg.secrets.providers import Provider, open_providers
@@ -83,11 +83,6 @@ def preflight(project: Project, feature: Feature, wp: str, agent: str | None) ->
     _prepare(project, feature, wp, Wish(agent=agent))
 
 
-def retries(project: Project, feature: Feature, wp: str) -> int:
-    """How often a failed package is tried again."""
-    return effective(project.loaded, feature, feature.packages.get(wp)).retries
-
-
 def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
     """Starts a session on a package.
 
@@ -139,7 +134,7 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
             f"{feature.id} has no {wp}", f"it has {', '.join(feature.packages) or 'no work packages'}",
             code="unknown_package",
         )  # fmt: skip
-    chosen = effective(project.loaded, feature, package)
+    chosen = effective(project.loaded, feature, replace(package, agent=wish.agent) if wish.agent else package)
     agent = agent_named(project.settings, wish.agent or chosen.agent)
     if wish.timeout is not None:
         chosen = replace(chosen, timeout_seconds=wish.timeout)
@@ -292,14 +287,24 @@ def _plan(
         limits=asdict(settings.limits), features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}),
         filters=settings.worktree.filters, carried=_carried(project, session),
         snapshot_seconds=settings.agent.snapshot_seconds,
+        faults=_faults(ready.agent),
     )  # fmt: skip
 
 
+def _faults(agent: AgentSettings) -> dict[str, Fault]:
+    """Whose a failure is, by the exit codes that the configuration gives a meaning."""
+    return {
+        **{str(code): "environment" for code in agent.environment_exit_codes},
+        **{str(code): "provider" for code in agent.provider_exit_codes},
+    }
+
+
 def _carried(project: Project, session: SessionRow) -> int:
-    """Commits on the branch beyond the target that a failure of the environment left to be reviewed."""
+    """Commits on the branch beyond the target that a failure of machine or provider left to be reviewed."""
     before = project.ledger.sessions(session.feature, session.wp)
     earlier = [row for row in before if row.id != session.id]
-    if not earlier or earlier[-1].reason_class is not FailureClass.ENVIRONMENT:
+    cause = earlier[-1].reason_class if earlier else None
+    if cause is None or not cause.shared:
         return 0
     return len(commit_ids(project.repository.git, session.old_head, session.base))
 

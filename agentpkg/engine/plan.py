@@ -13,7 +13,7 @@ from typing import Any
 
 from agentpkg.files import read_bounded, write_atomic
 from agentpkg.git.discover import Repository
-from agentpkg.harnesses.base import Job
+from agentpkg.harnesses.base import Fault, Job
 
 FILE = "launch.json"
 _LIMIT = 64 << 20
@@ -41,6 +41,7 @@ class SessionPlan:
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
         snapshot_seconds: between two snapshots while the agent works; 0: none.
+        faults: exit codes of the agent that say whose its failure is, as ``{"75": "provider"}``.
     """
 
     job: Mapping[str, Any]
@@ -64,6 +65,7 @@ class SessionPlan:
     filters: tuple[str, ...] = ()
     carried: int = 0
     snapshot_seconds: int = 0
+    faults: Mapping[str, Fault] = field(default_factory=dict)
 
     @property
     def session(self) -> str:

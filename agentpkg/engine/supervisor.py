@@ -135,7 +135,11 @@ class Supervisor:
             )  # fmt: skip
         if ended.survivors:
             self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
-        return Facts(stop=ended.stop, end=ended.end, exit_code=ended.exit_code, killed=ended.killed)
+        end = ended.end
+        fault = self.plan.faults.get(str(ended.exit_code))
+        if fault is not None:
+            end = replace(end, error=True, fault=fault)
+        return Facts(stop=ended.stop, end=end, exit_code=ended.exit_code, killed=ended.killed)
 
     def _keeper(self) -> Any:
         from agentpkg.engine.keeper import Keeper

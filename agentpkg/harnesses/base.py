@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from agentpkg.core.model import SessionEvent
 
 Stream = Literal["stdout", "stderr"]
+Fault = Literal["agent", "provider", "environment"]
 
 
 class Agent(Protocol):
@@ -119,12 +120,15 @@ class StreamEnd:
         text: its last word, or the error.
         usage: tokens and the like, JSON without floats.
         denials: calls that were refused to it, one line each.
+        fault: whose an error is: the agent's own, its model provider's (overloaded, out of quota, out of reach), or the
+            machine's. Harnesses say ``provider`` only of what their agent's stream says in so many words.
     """
 
     error: bool | None = None
     text: str = ""
     usage: Mapping[str, Any] = field(default_factory=dict)
     denials: tuple[str, ...] = ()
+    fault: Fault = "agent"
 
 
 class Reader(Protocol):

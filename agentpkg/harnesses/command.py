@@ -2,14 +2,19 @@
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Sequence
 
 from agentpkg.core.errors import BadInput, Lacking
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses.base import Agent, Job, Launch, Reader, Reply, Stream, StreamEnd, output
+from agentpkg.harnesses.faults import provider_message
 
 #: MAX_ARG_STRLEN of Linux (execve(2)), with its terminating zero byte
 LONGEST_ARGUMENT = 131_071
+
+#: lines of standard error in which a provider's refusal is looked for, and characters of a line
+_LAST_LINES, _LONGEST = 5, 1000
 
 
 class CommandHarness:
@@ -78,18 +83,27 @@ class PlainReader:
 
     def __init__(self) -> None:
         self._last = {"stdout": "", "stderr": ""}
+        self._errors: deque[str] = deque(maxlen=_LAST_LINES)
 
     def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
         """One output event a line."""
         if line.strip():
             self._last[stream] = line
+            if stream == "stderr":
+                self._errors.append(line[:_LONGEST])
         return (output(stream, line),)
 
     def end(self, exit_code: int) -> StreamEnd:
-        """An error unless the exit code is 0; the text is its last line, of standard error first when it failed."""
-        failed = exit_code != 0
-        said = (self._last["stderr"] or self._last["stdout"]) if failed else self._last["stdout"]
-        return StreamEnd(error=failed, text=said[:1000])
+        """An error unless the exit code is 0; the text is its last line, of standard error first when it failed.
+
+        A failure is the provider's when one of the last lines of standard error says so
+        (:mod:`agentpkg.harnesses.faults`).
+        """
+        if exit_code == 0:
+            return StreamEnd(error=False, text=self._last["stdout"][:_LONGEST])
+        refused = provider_message(self._errors) if exit_code > 0 else None
+        said = refused or self._last["stderr"] or self._last["stdout"]
+        return StreamEnd(error=True, text=said[:_LONGEST], fault="provider" if refused else "agent")
 
 
 def _filled(text: str, job: Job) -> str:

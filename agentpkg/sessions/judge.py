@@ -14,6 +14,9 @@ from agentpkg.harnesses.base import StreamEnd
 #: reasons to stop that come from a person
 _PERSON = ("cancelled", "interrupted")
 
+#: whose an error was, as the reason's stable word
+_ERRORS = {"agent": "agent_error", "provider": "provider", "environment": "environment"}
+
 #: reasons to stop that mean that it took too long
 _TIME = ("timeout", "silence")
 
@@ -92,7 +95,7 @@ def _stopped_by_limit(facts: Facts) -> Judgement | None:
     if facts.stop in _TIME:
         said = "it outlived its time" if facts.stop == "timeout" else "nothing was heard of it for too long"
         return Judgement(Outcome.TIMEOUT, facts.stop, FailureClass.TIMEOUT, said)
-    return Judgement(Outcome.FAILED, facts.stop, FailureClass.AGENT, f"it exceeded its limit: {facts.stop}")
+    return Judgement(Outcome.FAILED, facts.stop, FailureClass.LIMIT, f"it exceeded its limit: {facts.stop}")
 
 
 def _said_error(facts: Facts) -> Judgement | None:
@@ -102,7 +105,8 @@ def _said_error(facts: Facts) -> Judgement | None:
         return _killed()
     code = f"exit code {facts.exit_code}" if facts.exit_code else ""
     detail = ": ".join(part for part in (code, facts.end.text) if part)
-    return Judgement(Outcome.FAILED, "agent_error", FailureClass.AGENT, detail or "it reported an error")
+    fault = facts.end.fault
+    return Judgement(Outcome.FAILED, _ERRORS[fault], FailureClass(fault), detail or "it reported an error")
 
 
 def _ended_badly(facts: Facts) -> Judgement | None:

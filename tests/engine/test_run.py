@@ -7,7 +7,8 @@ import pytest
 
 from agentpkg.core.errors import Busy
 from agentpkg.core.model import FeatureState, State
-from agentpkg.engine import moving, run
+from agentpkg.engine import moving
+from agentpkg.engine import running as run
 from agentpkg.engine.doctor import look
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
 from tests.support.repos import commit, git
@@ -322,7 +323,7 @@ def test_the_configuration_that_changed_while_a_session_ran_asks_for_a_person(sh
     running = Running(shop)
     until(lambda: shop.states().get("WP02") is DONE)
     config = shop.repo / ".kittify" / "config.yaml"
-    config.write_text(config.read_text() + "review: {}\n".replace("review: {}", "run: {jobs: 3}"))
+    config.write_text(config.read_text() + "limits: {silence: 99}\n")
     shop.go("go")
     assert "configuration changed" in stuck(running.finished())["WP01"]
     assert shop.row("WP01").verdict is None

@@ -64,3 +64,49 @@ def test_the_exit_code_is_the_error_flag_and_the_last_line_the_word() -> None:
     reader.feed("stderr", "could not")
     assert (reader.end(0).error, reader.end(0).text) == (False, "did it")
     assert (reader.end(3).error, reader.end(3).text) == (True, "could not")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'API Error: 529 {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
+        "litellm.RateLimitError: RateLimitError: OpenAIException - Rate limit reached",
+        "error: HTTP 429 Too Many Requests",
+        "unexpected status 503 Service Unavailable",
+        "You exceeded your current quota, please check your plan and billing details.",
+        "Claude AI usage limit reached|1767225600",
+        "Error: Your credit balance is too low to access the API",
+        '[API Error: {"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]',
+    ],
+)
+def test_what_providers_say_when_they_do_not_serve_is_known_as_theirs(line: str) -> None:
+    reader = CommandHarness().reader()
+    reader.feed("stderr", "Traceback (most recent call last):")
+    reader.feed("stderr", line)
+    end = reader.end(1)
+    assert (end.error, end.fault, end.text) == (True, "provider", line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "FAILED tests/test_rate_limit_error.py::test_rate_limit - AssertionError: assert 429 == 200",
+        "src/overloaded.py:529: error: missing return statement",
+        "ValueError: quota must be positive",
+        "port 8429 is in use",
+        "tests/test_http.py::test_429 FAILED",
+    ],
+)
+def test_what_only_sounds_like_it_is_the_agents_own_failure(line: str) -> None:
+    reader = CommandHarness().reader()
+    reader.feed("stderr", line)
+    assert reader.end(1).fault == "agent"
+
+
+def test_a_provider_is_not_blamed_for_what_went_well_or_was_said_long_before() -> None:
+    reader = CommandHarness().reader()
+    reader.feed("stderr", "HTTP 429 Too Many Requests")
+    assert reader.end(0).fault == "agent"
+    for number in range(9):
+        reader.feed("stderr", f"retried, going on {number}")
+    assert reader.end(1).fault == "agent"

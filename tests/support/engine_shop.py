@@ -18,7 +18,8 @@ from typing import Any
 
 from agentpkg.core import chain
 from agentpkg.core.model import EventRow, PackageRow, State
-from agentpkg.engine import attach, dispatch, run
+from agentpkg.engine import attach, dispatch
+from agentpkg.engine import running as run
 from agentpkg.engine.project import Project, open_project
 from tests.support.repos import commit, git
 from tests.support.wait import until
@@ -51,6 +52,7 @@ agents:
 review:
   checks: [{checks}]
 merge: {{strategy: {strategy}, auto: {auto}}}
+run: {{environment_retries: 1, backoff: {{agent: 0, environment: 0, provider: 0}}}}
 nats: {{server: {server}}}
 """
 

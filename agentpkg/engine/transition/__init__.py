@@ -7,6 +7,7 @@ relay after the transaction has committed.
 
 from agentpkg.engine.transition.door import REVIEWER, SYSTEM, open_dependencies, require
 from agentpkg.engine.transition.moves import move, move_feature
+from agentpkg.engine.transition.notes import note
 from agentpkg.engine.transition.registration import register
 from agentpkg.engine.transition.reviews import Approved, Forced, Proof, judged, landed, recalled
 from agentpkg.engine.transition.sessions import End, agent_started, commit_seen, commits_seen, finish, start
@@ -26,6 +27,7 @@ __all__ = [
     "landed",
     "move",
     "move_feature",
+    "note",
     "open_dependencies",
     "recalled",
     "register",

@@ -1,0 +1,79 @@
+"""Who tries a failed package again, and after how long a rest: the rules of :mod:`agentpkg.core.retrying` on facts.
+
+What has failed is read from the ledger each time, so that a run, ``implement`` and ``status`` say the same, and a run
+that is killed has forgotten nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from agentpkg.config import effective, fallbacks
+from agentpkg.core import retrying
+from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, State
+from agentpkg.core.retrying import Try
+from agentpkg.engine.project import Project
+from agentpkg.ledger.reading import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """One further try.
+
+    Attributes:
+        agent: who makes it.
+        rest: seconds between the end of the last session and this try.
+        session: the last session.
+        ended_at: its end; RFC 3339, None when no session of the package has ended.
+    """
+
+    agent: str | None
+    rest: float = 0.0
+    session: str = ""
+    ended_at: str | None = None
+
+
+def again(
+    project: Project, feature: Feature, row: PackageRow, agent: str | None = None, ledger: Reader | None = None
+) -> Again | None:
+    """How a package is tried again after all that has failed; None when the retries of all its agents are used up.
+
+    Args:
+        agent: overrides the package's own agent.
+        ledger: where to look; the project's by default.
+    """
+    line = agents(project, feature, row.wp, agent)
+    ended = [s for s in (ledger or project.ledger).sessions(feature.id, row.wp) if s.ended_at is not None]
+    if not ended or not line:
+        return Again(agent)
+    tries = retrying.since_planned([Try(s.agent, s.reason_class) for s in ended], row.failures)
+    chosen = retrying.next_agent(line, tries)
+    if chosen is None:
+        return None
+    rest = _rest(project, tries, chosen, ended[-1]) if row.state is State.BLOCKED else 0.0
+    return Again(chosen, rest, ended[-1].id, ended[-1].ended_at)
+
+
+def agents(project: Project, feature: Feature, wp: str, agent: str | None = None) -> Mapping[str, int]:
+    """The package's agent and its fallbacks in order, with the retries that each has for this package.
+
+    Args:
+        agent: overrides the package's own.
+    """
+    package = feature.packages.get(wp)
+    first = agent or effective(project.loaded, feature, package).agent
+    if first is None:
+        return {}
+    line = fallbacks(project.settings, first)
+    return {name: effective(project.loaded, feature, replace(package, agent=name) if package else None).retries
+            for name in line}  # fmt: skip
+
+
+def _rest(project: Project, tries: list[Try], chosen: str, last: SessionRow) -> float:
+    """Another agent begins at once, unless it is the machine that failed; so does who was interrupted."""
+    cause = last.reason_class
+    if cause is None or not (cause.counted or cause.shared):
+        return 0.0
+    if chosen != last.agent and cause is not FailureClass.ENVIRONMENT:
+        return 0.0
+    policy = project.settings.run.backoff
+    return retrying.wait(policy, retrying.in_a_row(tries), cause, retrying.chance_of(last.id))

@@ -1,0 +1,121 @@
+"""Who runs a feature: the record that a run keeps while it holds the feature's run lock.
+
+The lock (``locks/run-FEATURE.lock``) decides; the record (``runs/FEATURE.json``) says who holds it, for people and for
+commands that want something of that run. A record whose process is gone tells how its run ended.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agentpkg import files, proc
+from agentpkg.core.chain import rfc3339
+from agentpkg.core.errors import BadInput, Busy
+from agentpkg.engine.project import Project
+
+_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that runs a feature, or has run it last.
+
+    Attributes:
+        pid: its process.
+        started: the process's start, as :class:`agentpkg.proc.ProcessIdentity` has it.
+        boot_id: the machine, boot and namespace that ``pid`` belongs to.
+        since: when the run began; RFC 3339, UTC.
+        actor: who started it, ``human:LOGIN``.
+        jobs: sessions at once.
+        detached: it has no terminal; its words go to ``runs/FEATURE.log``.
+        ended_at: when it let go of the feature; None while it runs, or when it was killed.
+        exit_code: how its command ended; None until it has.
+    """
+
+    feature: str
+    pid: int
+    started: str
+    boot_id: str
+    since: str
+    actor: str
+    jobs: int
+    detached: bool = False
+    ended_at: str | None = None
+    exit_code: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """The process still runs, or cannot be judged from here: unknown is not dead."""
+        return proc.alive(proc.ProcessIdentity(self.pid, self.started, self.boot_id)) is not False
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``status --json`` shows it."""
+        return {"pid": self.pid, "since": self.since, "by": self.actor, "jobs": self.jobs, "detached": self.detached}
+
+
+def lock_path(state: Path, feature: str) -> Path:
+    """The lock that a run of a feature holds."""
+    return state / "locks" / f"run-{feature}.lock"
+
+
+def log_path(state: Path, feature: str) -> Path:
+    """Where a detached run's words go."""
+    return state / "runs" / f"{feature}.log"
+
+
+def last(state: Path, feature: str) -> Owner | None:
+    """The newest record of a feature's runs, of a live or an ended one; None when there is none that can be read."""
+    try:
+        return Owner(**json.loads(files.read_bounded(_record(state, feature), _LIMIT)))
+    except (FileNotFoundError, ValueError, TypeError, BadInput):
+        return None
+
+
+def current(state: Path, feature: str) -> Owner | None:
+    """Who runs a feature now, None when nobody does."""
+    found = last(state, feature)
+    return found if found is not None and found.ended_at is None and found.alive else None
+
+
+@contextmanager
+def running(project: Project, feature: str, jobs: int, detached: bool = False) -> Iterator[Owner]:
+    """Makes this process the feature's runner for the block.
+
+    Raises:
+        Busy: another run works on this feature; the error's details say who.
+    """
+    with files.lock(lock_path(project.state, feature), timeout=0, what=f"a run of {feature}"):
+        who = proc.identity(os.getpid())
+        assert who is not None
+        me = Owner(feature, who.pid, who.started, who.boot_id, _now(), project.actor, jobs, detached)
+        _write(project.state, me)
+        try:
+            yield me
+        finally:
+            _write(project.state, replace(me, ended_at=_now()))
+
+
+def note_exit(state: Path, feature: str, exit_code: int) -> None:
+    """Notes how this process's run ended, for those who watched it; no other run's record is touched."""
+    with suppress(Busy), files.lock(lock_path(state, feature), timeout=0):
+        found, me = last(state, feature), proc.identity(os.getpid())
+        if found is not None and me is not None and (found.pid, found.started) == (me.pid, me.started):
+            _write(state, replace(found, exit_code=exit_code))
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC))
+
+
+def _record(state: Path, feature: str) -> Path:
+    return state / "runs" / f"{feature}.json"
+
+
+def _write(state: Path, owner: Owner) -> None:
+    (state / "runs").mkdir(mode=0o700, exist_ok=True)
+    files.write_atomic(_record(state, owner.feature), json.dumps(asdict(owner)))

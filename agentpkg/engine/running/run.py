@@ -1,0 +1,117 @@
+"""The loop of a run: look at the ledger, start what may start, hand on what waits, sleep until something happens.
+
+Each step is bounded, and what may happen next is always read from the ledger. A run that is killed loses nothing, and
+one that starts later goes on where the ledger stands. Sessions belong to their supervisors; reviews and landings go
+through one lane, because each is judged on the target that the one before it made.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from agentpkg.core.model import EventRow, Feature, PackageRow, SessionRow, State
+from agentpkg.engine import recovery
+from agentpkg.engine.lane import Lane
+from agentpkg.engine.project import Project
+from agentpkg.engine.running import ending, holding, landing, owner, starting
+from agentpkg.engine.running.scene import Scene
+from agentpkg.engine.running.starting import Starts
+from agentpkg.engine.running.values import Finished, Options, Stop
+from agentpkg.engine.running.waiting import Patience
+
+#: seconds between two looks at the ledger while nothing wakes the run
+LOOK = 0.5
+
+
+class Run:
+    """One run of one feature.
+
+    Args:
+        project: the repository.
+        feature: read without problems.
+        options: what the command line said.
+        tell: gets every event of the feature as it is recorded.
+        stop: how a person ends it early.
+    """
+
+    def __init__(
+        self, project: Project, feature: Feature, options: Options, tell: Callable[[EventRow], None], stop: Stop
+    ) -> None:
+        self._tell = tell
+        self._seen = 0
+        self._scene = Scene(project, feature, options, stop, Lane(stop.wake.set), Patience())
+
+    def to_the_end(self) -> Finished:
+        """Runs until the feature is done, nothing can move, or a person stops it.
+
+        Raises:
+            Busy: another run works on this feature.
+            BadInput: an agent or a secret that the packages need is missing.
+        """
+        scene = self._scene
+        with owner.running(scene.project, scene.feature.id, scene.options.jobs), scene.lane:
+            self._seen = scene.project.ledger.last_rowid()
+            starting.preflight(scene)
+            scene.project.ensure_registered(scene.feature)
+            with self._woken():
+                while (pause := self._tick()) is not None:
+                    scene.stop.wake.wait(pause)
+                    scene.stop.wake.clear()
+            self._tell_new()
+            return Finished(scene.feature.id, tuple(ending.stuck(scene)), scene.stop.presses > 0)
+
+    def _tick(self) -> float | None:
+        """One bounded step; gives the seconds until the next look, None when there is nothing left to wait for."""
+        scene, stop = self._scene, self._scene.stop
+        recovery.reconcile(scene.project)
+        self._tell_new()
+        scene.follow_files()
+        scene.refusals.new_step()
+        landing.collect(scene)
+        rows = self._rows()
+        if stop.presses >= 2:
+            scene.lane.stop()
+            ending.stop_sessions(scene, rows)
+        starts = Starts() if stop.presses or scene.trouble else starting.start(scene, rows)
+        queued = 0 if stop.presses >= 2 or scene.trouble else landing.queue(scene, rows)
+        running = any(row.state is State.DOING for row in rows)
+        held = stop.presses == 0 and bool(scene.refusals.held)
+        if running or starts.started or queued or scene.lane or held or starts.later is not None:
+            return LOOK if starts.later is None else min(LOOK, starts.later)
+        return None
+
+    def _rows(self) -> list[PackageRow]:
+        scene = self._scene
+        rows = scene.rows()
+        scene.refusals.held.keep(
+            {row.wp for row in rows if row.state not in (State.DOING, State.DONE, State.CANCELLED)}
+        )
+        return rows
+
+    # ----------------------------------------------------------------- events
+
+    def _tell_new(self) -> None:
+        for event in self._scene.project.ledger.events(self._seen):
+            self._seen = event.rowid
+            if self._mine(event):
+                self._tell(event)
+
+    def _mine(self, event: EventRow) -> bool:
+        parts = event.subject.split(".")
+        if parts[0] == "feature":
+            return parts[1] == self._scene.feature.id
+        session: SessionRow | None = self._scene.project.ledger.session(parts[2])
+        if session is None or session.feature != self._scene.feature.id:
+            return False
+        if parts[3] == "completed":
+            holding.heard(self._scene, session)
+        return True
+
+    @contextmanager
+    def _woken(self) -> Iterator[None]:
+        """Events of the feature wake the loop while the block runs; without a server it looks twice a second."""
+        scene = self._scene
+        wakeups = scene.project.wakeups(scene.feature.id, scene.stop.wake.set)
+        try:
+            yield
+        finally:
+            wakeups.stop()

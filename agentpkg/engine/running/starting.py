@@ -1,0 +1,104 @@
+"""The starting side of a run: which packages may start now, which later, and starting them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentpkg.core import schedule
+from agentpkg.core.errors import AgentpkgError
+from agentpkg.core.model import FailureClass, PackageRow, State
+from agentpkg.engine import dispatch, retries
+from agentpkg.engine.running.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What one look has started, and what it left for later.
+
+    Attributes:
+        started: how many sessions.
+        later: seconds until something else may start by itself; None when nothing will.
+    """
+
+    started: int = 0
+    later: float | None = None
+
+
+def preflight(scene: Scene) -> None:
+    """Finds what would stop a package from starting before the first one does."""
+    over = {row.wp for row in scene.rows() if row.state in (State.DONE, State.CANCELLED)}
+    until = scene.options.until
+    wanted = scene.needed_by(until) if until else set(scene.feature.packages)
+    for package in scene.feature.packages.values():
+        if package.id in wanted - over and package.lane is State.PLANNED:
+            dispatch.preflight(scene.project, scene.feature, package.id, scene.options.agent)
+
+
+def start(scene: Scene, rows: Sequence[PackageRow]) -> Starts:
+    """Starts what may start in the free slots; while the run is held one session at most, to see whether it is over."""
+    running = sum(row.state is State.DOING for row in rows)
+    found = {row.wp: (row, again) for row in rows if (again := may_start(scene, row)) is not None}
+    rests = {wp: scene.patience.rest(again) for wp, (_, again) in found.items()}
+    scene.patience.keep({again.session for _, again in found.values()})
+    rested = [scene.candidate(row) for wp, (row, _) in found.items() if rests[wp] <= 0]
+    later = min((rest for rest in rests.values() if rest > 0), default=None)
+    held = scene.patience.hold(scene.project.settings)
+    if held is not None:
+        return _probe(scene, found, rested, held, later)
+    chosen = schedule.choose(rested, running, scene.options.jobs)
+    return Starts(sum(_dispatch(scene, *found[wp]) is not None for wp in chosen), later)
+
+
+def _probe(
+    scene: Scene, found: dict[str, tuple[PackageRow, retries.Again]], rested: Sequence[schedule.Candidate],
+    held: float, later: float | None,
+) -> Starts:  # fmt: skip
+    patience = scene.patience
+    if patience.given_up(scene.project.settings) or not found:
+        return Starts()
+    if patience.breaker.probing is not None:
+        return Starts(0, None)
+    if held > 0 or not rested:
+        return Starts(0, max(held, 0.0 if rested else (later or 0.0)))
+    chosen = schedule.choose(rested, 0, 1)
+    sessions = [session for wp in chosen if (session := _dispatch(scene, *found[wp])) is not None]
+    for session in sessions:
+        patience.breaker = patience.breaker.probe(session)
+    return Starts(len(sessions), later)
+
+
+def may_start(scene: Scene, row: PackageRow) -> retries.Again | None:
+    """Who would work on the package next, and after what rest; None when nobody may."""
+    if not scene.may_try(row) or not _startable(scene, row):
+        return None
+    return retries.again(scene.project, scene.feature, row, scene.options.agent)
+
+
+def _startable(scene: Scene, row: PackageRow) -> bool:
+    if row.state is State.PLANNED:
+        return not scene.open_dependencies(row)
+    if row.state is State.FOR_REVIEW:
+        return scene.wants_changes(row)
+    return row.state is State.BLOCKED and _may_retry(scene, row)
+
+
+def _may_retry(scene: Scene, row: PackageRow) -> bool:
+    cause = row.reason_class
+    if cause is None:
+        return False
+    if cause.shared or cause is FailureClass.CANCELLED:
+        return scene.patience.again.get(row.wp, 0) < scene.project.settings.run.environment_retries
+    return cause.counted
+
+
+def _dispatch(scene: Scene, before: PackageRow, again: retries.Again) -> str | None:
+    """Starts a session; gives its id, None when that was refused."""
+    row = scene.project.row(scene.feature.id, before.wp)
+    cause = row.reason_class
+    if row.state is State.BLOCKED and cause is not None and not cause.counted:
+        scene.patience.again[row.wp] = scene.patience.again.get(row.wp, 0) + 1
+    try:
+        started = dispatch.start(scene.project, scene.feature, row.wp, dispatch.Wish(agent=again.agent))
+    except AgentpkgError as error:
+        scene.refusals.refuse(scene.project, row, error)
+        return None
+    return started.session.id

@@ -1,0 +1,52 @@
+"""What a run is asked for, how a person ends it early, and how it ended."""
+
+import threading
+from dataclasses import dataclass
+
+from agentpkg.core.model import State
+
+
+class Stop:
+    """How a person ends a run early; every call of :meth:`press` is one Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.presses = 0
+        self.wake = threading.Event()
+
+    def press(self) -> None:
+        """Counts one Ctrl-C: the first stops starting, the second stops the sessions."""
+        self.presses += 1
+        self.wake.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line said.
+
+    Attributes:
+        jobs: sessions at once.
+        agent: overrides every package's agent.
+        until: only this package and what it needs.
+    """
+
+    jobs: int
+    agent: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A package that cannot move, and why."""
+
+    wp: str
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a run ended: ``stuck`` is empty when all that was asked for is done."""
+
+    feature: str
+    stuck: tuple[Stuck, ...]
+    interrupted: bool = False
