@@ -85,8 +85,11 @@ def test_higher_priority_goes_first_then_what_most_work_waits_for(shops: ShopFac
 def test_no_more_sessions_than_jobs_run_at_once(shops: ShopFactory) -> None:
     shop = shops(shape("wide", 6))
     for wp in shop.project.good_feature("003").packages:
-        shop.agent(wp, 'sleep 0.2; save "src/$n.txt" x')
-    shop.run(jobs=2)
+        shop.agent(wp, 'wait_for go; save "src/$n.txt" x')
+    running = Running(shop, jobs=2)
+    until(lambda: len(shop.order()) == 2)
+    shop.go("go")
+    assert running.finished(60).stuck == ()
     assert most_at_once(shop.diary()) == 2
 
 
