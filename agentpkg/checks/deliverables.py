@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from agentpkg.checks import tree
 from agentpkg.checks.base import DELIVERABLES, Finding, ReviewContext
-from agentpkg.checks.scope import Patterns
 from agentpkg.checks.tree import Blob
 from agentpkg.core.model import CheckStatus
+from agentpkg.core.patterns import Patterns
 
 #: larger files are told by size, not by lines
 _COUNTED = 10 * 1024 * 1024

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from agentpkg.checks.base import TEST_QUALITY, Finding, ReviewContext, named
 from agentpkg.checks.copy import Override
-from agentpkg.checks.scope import Patterns
 from agentpkg.checks.tree import Blob
+from agentpkg.core.patterns import Patterns
 
 #: gitignore-style; a leading slash means the repository's root
 RUN_FILES = (

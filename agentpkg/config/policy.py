@@ -3,6 +3,8 @@
 import re
 
 from agentpkg.config.settings import Settings
+from agentpkg.core.model import WorkPackage
+from agentpkg.core.scope import Scope
 
 
 def always_forbidden(settings: Settings) -> tuple[str, ...]:
@@ -14,3 +16,12 @@ def always_forbidden(settings: Settings) -> tuple[str, ...]:
 def commit_expression(settings: Settings, wp: str) -> re.Pattern[str]:
     """The pattern that the subject line of every commit of a package must match (``search``)."""
     return re.compile(settings.review.commit_pattern.replace("{wp}", re.escape(wp)))
+
+
+def package_scope(settings: Settings, package: WorkPackage) -> Scope:
+    """What a package's agent may change and run."""
+    limits = settings.agent.constraints
+    return Scope(
+        owned=package.owned_files, allowed=limits.allowed_paths, commands=limits.forbidden_commands,
+        forbidden=(always_forbidden(settings), limits.forbidden_paths, package.forbidden_paths),
+    )  # fmt: skip

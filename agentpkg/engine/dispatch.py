@@ -16,10 +16,11 @@ from typing import Any
 
 from agentpkg import proc
 from agentpkg.config import AgentSettings, Effective, agent_named, effective
+from agentpkg.config.policy import package_scope
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, Problem, SessionRow, WorkPackage
-from agentpkg.engine import conclude, frozen, lease, prompting, room, tampering, transition
+from agentpkg.engine import conclude, conversation, frozen, lease, prompting, room, tampering, transition
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree, write_atomic
@@ -38,6 +39,9 @@ from agentpkg.sessions.judge import Facts
 
 #: seconds that a configured command may take to print a secret
 _SECRET_SECONDS = 30.0
+
+#: where in a session's folder the files of its harness lie
+_HARNESS_FOLDER = "harness"
 
 #: the folders that hold features by convention
 FEATURE_DIRS = ("features", "kitty-specs")
@@ -76,6 +80,8 @@ class _Ready:
     level: str
     #: the target's tip
     base: str
+    #: nothing of earlier sessions goes on
+    fresh: bool
 
 
 def preflight(project: Project, feature: Feature, wp: str, agent: str | None) -> None:
@@ -145,7 +151,7 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
         agent.environment, secret_providers(project), package.secrets, project.loaded.variable_places(agent.name)
     )
     base = project.target_tip(chosen.target_branch)
-    return _Ready(feature, package, chosen, agent, secrets, level.name, base)
+    return _Ready(feature, package, chosen, agent, secrets, level.name, base, wish.fresh)
 
 
 def _require_known_secrets(package: WorkPackage, agent: AgentSettings) -> None:
@@ -205,11 +211,14 @@ def _new_session(project: Project, ready: _Ready, old_head: str) -> SessionRow:
     )  # fmt: skip
 
 
-def _job(project: Project, folder: Path, session: SessionRow, prompt: str) -> Job:
+def _job(project: Project, folder: Path, ready: _Ready, session: SessionRow, prompt: str) -> Job:
     return Job(
         session=session.id, feature=session.feature, wp=session.wp, attempt=session.epoch,
         repository=str(project.work_tree), worktree=str(project.worktree(session.feature, session.wp)), prompt=prompt,
         prompt_path=str(folder / "prompt.md"), task_path=str(folder / "task.md"), model=session.model,
+        folder=str(folder / _HARNESS_FOLDER), private=str(private.place(folder)), isolation=session.isolation,
+        scope=package_scope(project.settings, ready.package),
+        resume=None if ready.fresh else conversation.last(project, session),
     )  # fmt: skip
 
 
@@ -218,8 +227,13 @@ def _write_folder(project: Project, folder: Path, ready: _Ready, session: Sessio
     write_atomic(folder / "prompt.md", bundle.prompt)
     write_atomic(folder / "task.md", bundle.task)
     write_atomic(folder / BACK_POINTER, os.fsencode(project.repository.common_dir) + b"\n")
-    job = _job(project, folder, session, bundle.prompt)
-    return harness_named(ready.agent.harness).launch(ready.agent, job)
+    launch = harness_named(ready.agent.harness).launch(
+        ready.agent, _job(project, folder, ready, session, bundle.prompt)
+    )
+    for name, text in launch.files.items():
+        (folder / _HARNESS_FOLDER).mkdir(mode=0o700, exist_ok=True)
+        write_atomic(folder / _HARNESS_FOLDER / name, text)
+    return launch
 
 
 def _take_lease(project: Project, ready: _Ready, session: SessionRow, branch: str, bundle: Bundle) -> None:
@@ -277,7 +291,7 @@ def _plan(
     project: Project, ready: _Ready, session: SessionRow, branch: str, folder: Path, launch: Launch, made: Path
 ) -> SessionPlan:
     settings = project.settings
-    job = {k: v for k, v in asdict(_job(project, folder, session, "")).items() if k != "prompt"}
+    job = {k: v for k, v in asdict(_job(project, folder, ready, session, "")).items() if k != "prompt"}
     return SessionPlan(
         job=job, launch=launch.as_json(), repository=asdict(project.repository), agent_name=session.agent,
         harness=session.harness, private=str(made), branch=branch, old_head=session.old_head, base=session.base,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentpkg.core.scope import Scope
 from agentpkg.files import read_bounded, write_atomic
 from agentpkg.git.discover import Repository
 from agentpkg.harnesses.base import Fault, Job
@@ -79,7 +80,7 @@ class SessionPlan:
 
     def as_job(self, prompt: str) -> Job:
         """The job, with its prompt."""
-        return Job(**self.job, prompt=prompt)
+        return Job(**{**self.job, "scope": Scope.from_json(self.job["scope"])}, prompt=prompt)
 
     def as_repository(self) -> Repository:
         """The repository as its dispatcher found it."""

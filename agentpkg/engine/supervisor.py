@@ -229,6 +229,10 @@ class Supervisor:
     def _recorded(self, record: Mapping[str, Any]) -> None:
         from agentpkg.relay import client
 
+        if record["kind"] == "session":
+            from agentpkg.engine import conversation
+
+            conversation.remember(self.folder, record, self.plan.job["resume"])
         if record["kind"] in ("text", "tool", "output", "permission"):
             payload = {"kind": record["kind"], "text": record["text"][:2000], "time": record["time"]}
             client.progress(self.repository.state, f"agent.job.{self.plan.session}.progress", payload)

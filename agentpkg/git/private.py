@@ -55,6 +55,11 @@ _GLOB = re.compile(r"([\\*?\[ ])")
 _BACKSLASH = r"\\\1"
 
 
+def place(session_dir: Path) -> Path:
+    """Where a session's private git dir lies, made or not."""
+    return session_dir / "git"
+
+
 def make_private(
     repo: Repository, session_dir: Path, worktree: Path, branch: str, head: str, identity: Identity
 ) -> Path:
@@ -74,7 +79,7 @@ def make_private(
         FileExistsError: the session has a private dir already.
     """
     admin = _admin(repo, worktree)
-    private, draft = session_dir / "git", session_dir / f"git.{secrets.token_hex(8)}"
+    private, draft = place(session_dir), session_dir / f"git.{secrets.token_hex(8)}"
     if private.exists():
         raise FileExistsError(private)
     write_atomic(session_dir / BACK_POINTER, os.fsencode(repo.common_dir) + b"\n")

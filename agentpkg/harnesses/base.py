@@ -7,9 +7,10 @@ description of a process, a reader turns lines into events.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from agentpkg.core.model import SessionEvent
+from agentpkg.core.scope import Scope
 
 Stream = Literal["stdout", "stderr"]
 Fault = Literal["agent", "provider", "environment"]
@@ -35,6 +36,10 @@ class Agent(Protocol):
         """Folder of recorded transcripts, absolute or relative to the repository."""
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """The configured variables; secrets are still references."""
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """Whatever else its harness takes."""
 
@@ -54,6 +59,11 @@ class Job:
         prompt_path: absolute path of a file with the same text.
         task_path: absolute path of a file with the package's own text.
         model: the model to use, None for the agent's default.
+        folder: absolute path of the session's folder for :attr:`Launch.files`.
+        private: absolute path of the private git dir that the worktree's ``.git`` will name.
+        scope: what it may change and run.
+        isolation: the level that its process will run in.
+        resume: the conversation of its last session, as that session's reader told it, None to begin one.
     """
 
     session: str
@@ -66,6 +76,11 @@ class Job:
     prompt_path: str
     task_path: str
     model: str | None = None
+    folder: str = ""
+    private: str = ""
+    scope: Scope = field(default_factory=Scope)
+    isolation: str = "basic"
+    resume: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,8 @@ class Launch:
         env: variables on top of the session's environment.
         keep_stdin: leave its standard input open for replies of the reader.
         reads: absolute paths that it must be able to read, at every level of isolation.
+        writes: absolute paths of the program's own state that it must be able to write, where they exist.
+        files: what to write into :attr:`Job.folder` beforehand, text by name.
     """
 
     argv: tuple[str, ...]
@@ -85,18 +102,23 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     keep_stdin: bool = False
     reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON data."""
         return {
-            "argv": list(self.argv), "stdin": self.stdin, "env": dict(self.env),
-            "keep_stdin": self.keep_stdin, "reads": list(self.reads),
+            "argv": list(self.argv), "stdin": self.stdin, "env": dict(self.env), "keep_stdin": self.keep_stdin,
+            "reads": list(self.reads), "writes": list(self.writes), "files": dict(self.files),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Launch":
         """The inverse of :meth:`as_json`."""
-        return cls(tuple(data["argv"]), data["stdin"], dict(data["env"]), data["keep_stdin"], tuple(data["reads"]))
+        return cls(
+            tuple(data["argv"]), data["stdin"], dict(data["env"]), data["keep_stdin"], tuple(data["reads"]),
+            tuple(data["writes"]), dict(data["files"]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +144,7 @@ class StreamEnd:
         denials: calls that were refused to it, one line each.
         fault: whose an error is: the agent's own, its model provider's (overloaded, out of quota, out of reach), or the
             machine's. Harnesses say ``provider`` only of what their agent's stream says in so many words.
+        retry_after: seconds after which the provider is to be asked again, where it said so.
     """
 
     error: bool | None = None
@@ -129,6 +152,7 @@ class StreamEnd:
     usage: Mapping[str, Any] = field(default_factory=dict)
     denials: tuple[str, ...] = ()
     fault: Fault = "agent"
+    retry_after: int | None = None
 
 
 class Reader(Protocol):
@@ -169,6 +193,30 @@ class Harness(Protocol):
 
     def reader(self, job: Job | None = None) -> Reader:
         """A new reader for one session's output."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Whether a program's user is signed in.
+
+    Attributes:
+        ok: None when it cannot be known without spending.
+        detail: how, or what to do, in one line.
+    """
+
+    ok: bool | None
+    detail: str
+
+
+@runtime_checkable
+class AsksSignIn(Protocol):
+    """A harness that can find out whether its program is signed in, without spending anything."""
+
+    def sign_in_command(self, agent: Agent) -> tuple[str, ...] | None:
+        """A command that says it, None when none is needed to know."""
+
+    def sign_in(self, agent: Agent, exit_code: int, said: str) -> SignIn:
+        """What that command's end and its words mean; asked with ``0`` and ``""`` when there was no command."""
 
 
 def output(stream: Stream, line: str) -> SessionEvent:

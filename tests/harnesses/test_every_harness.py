@@ -18,7 +18,11 @@ from tests.support.sessions_jobs import SomeAgent, job
 AGENTS: dict[str, Callable[[Path], SomeAgent]] = {
     "command": lambda root: SomeAgent(command=("cat",)),
     "replay": lambda root: SomeAgent(transcripts=_transcripts(root)),
+    "claude-code": lambda root: _program(root, '{"type":"result","is_error":false,"result":"done"}'),
 }
+
+#: one that no harness can start, wherever programs are installed
+BAD = SomeAgent(command=("/no/such/program",))
 
 HOSTILE = [
     "", " ", "{", "{}", "[]", "null", "{\"a\": NaN}", '{"type": null}', '{"kind": 1, "text": {}}', "[" * 100_000,
@@ -32,6 +36,14 @@ def _transcripts(root: Path) -> str:
     (root / "tapes").mkdir()
     (root / "tapes" / "WP02.1.yaml").write_text("- say: hello\n")
     return "tapes"
+
+
+def _program(root: Path, said: str) -> SomeAgent:
+    """A program that reads its prompt and says one line."""
+    path = root / "program"
+    path.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{said}'\n")
+    path.chmod(0o755)
+    return SomeAgent(command=(str(path),))
 
 
 @pytest.fixture(params=sorted(HARNESSES))
@@ -82,9 +94,9 @@ def test_speaking_starts_no_process(harness: Harness, agent: SomeAgent, tmp_path
 
 def test_a_good_agent_has_no_problem_and_a_bad_one_a_reason(harness: Harness, agent: SomeAgent, tmp_path: Path) -> None:
     assert harness.problem(agent, str(tmp_path)) is None
-    assert harness.problem(SomeAgent(), str(tmp_path))
+    assert harness.problem(BAD, str(tmp_path))
     with pytest.raises(AgentpkgError):
-        harness.launch(SomeAgent(), job(tmp_path))
+        harness.launch(BAD, job(tmp_path))
 
 
 def test_a_launch_survives_json(harness: Harness, agent: SomeAgent, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agentpkg.harnesses import HARNESSES
+
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -31,7 +33,7 @@ def test_harnesses_of_other_packages_are_found_and_broken_ones_are_errors(tmp_pa
         [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.splitlines() == [
-        "['command', 'replay', 'broken', 'theirs']",
+        str([*HARNESSES, "broken", "theirs"]),
         "('theirs', '-V')",
         "broken_harness",
         "unknown_harness",

@@ -16,6 +16,7 @@ class SomeAgent:
     command: tuple[str, ...] = ()
     prompt: Literal["stdin", "file", "argument"] = "stdin"
     transcripts: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -25,5 +26,6 @@ def job(root: Path, **changes: Any) -> Job:
         "session": "sess_01", "feature": "003-auth", "wp": "WP02", "attempt": 1, "repository": str(root),
         "worktree": str(root), "prompt": "# Mission\nDo it.\n", "prompt_path": str(root / "prompt.md"),
         "task_path": str(root / "task.md"),
+        "folder": str(root / "harness"), "private": str(root / "git"),
     }  # fmt: skip
     return Job(**{**values, **changes})

@@ -1,0 +1,65 @@
+"""The conversation behind a session: kept beside its log when its agent tells it, so that the next can go on in it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentpkg.core.model import Outcome, SessionRow
+from agentpkg.files import read_bounded, write_atomic
+
+if TYPE_CHECKING:
+    from agentpkg.engine.project import Project
+
+FILE = "conversation.json"
+_LIMIT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What an agent's program said of itself when it began.
+
+    Attributes:
+        id: what its program goes on with.
+        model: empty when it did not say.
+        resumed: it went on with an earlier session's.
+    """
+
+    id: str
+    model: str = ""
+    resumed: bool = False
+
+
+def remember(folder: Path, told: Mapping[str, Any], resumed: str | None) -> None:
+    """Keeps what an event of kind ``session`` tells, in the session's folder.
+
+    Args:
+        resumed: the conversation that the session was to go on with.
+    """
+    found = Conversation(str(told.get("conversation") or ""), str(told.get("model") or ""))
+    kept = asdict(found) | {"resumed": bool(resumed) and resumed == found.id}
+    write_atomic(folder / FILE, json.dumps(kept))
+
+
+def of(folder: Path) -> Conversation | None:
+    """What was kept in a session's folder, None when its agent told nothing, or the folder is gone."""
+    try:
+        return Conversation(**json.loads(read_bounded(folder / FILE, _LIMIT)))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def last(project: "Project", session: SessionRow) -> str | None:
+    """The conversation that a new session may go on with: that of the package's last one, by the same agent.
+
+    One that had gone on already and failed again is not taken up a third time: it may be what fails.
+    """
+    before = [row for row in project.ledger.sessions(session.feature, session.wp) if row.id != session.id]
+    newest = before[-1] if before else None
+    if newest is None or (newest.agent, newest.harness) != (session.agent, session.harness):
+        return None
+    found = of(project.state / "sessions" / newest.id)
+    if found is None or (found.resumed and newest.outcome is Outcome.FAILED):
+        return None
+    return found.id or None

@@ -1,0 +1,186 @@
+"""The JSON lines of Claude Code's ``--output-format stream-json`` (code.claude.com/docs/en/headless), as events."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from agentpkg.core.model import SessionEvent
+from agentpkg.harnesses.base import Fault, Reply, Stream, StreamEnd, json_object, output
+from agentpkg.harnesses.faults import provider_message
+from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
+
+Said = Mapping[str, Any]
+
+#: what of a tool's input says most, in one line
+_TELLING = ("file_path", "notebook_path", "command", "pattern", "path", "url", "description", "prompt")
+
+_OLD_FLAG = re.compile(r"unknown option '?(--[\w-]+)'?")
+_LIMIT_UNTIL = re.compile(r"limit reached\|(\d{9,})")
+_LIMITS = re.compile(r"(?:usage|session|weekly) limit|hit your limit|unable to connect to api|connection error", re.I)
+_SIGN_IN = re.compile(r"not logged in|invalid api key|run /login|failed to authenticate|oauth token", re.IGNORECASE)
+
+#: ``API Error: 529 Overloaded``, ``API Error: Request rejected (429)``; the status field is empty after some retries
+_STATUS = re.compile(r"API Error: [^\n]{0,40}?\b([45]\d\d)\b")
+
+_COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens",
+           "cache_read_input_tokens": "cached_input_tokens",
+           "cache_creation_input_tokens": "cache_written_tokens"}  # fmt: skip
+
+
+class ClaudeReader:
+    """Understands one session; what it does not know becomes an event of kind ``other``."""
+
+    def __init__(self) -> None:
+        self._result: Said | None = None
+        self._last = ""
+        self._complaint = ""
+        self._retry: Said = {}
+        self._resets: int | None = None
+
+    def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
+        """What a line means."""
+        said = json_object(line) if stream == "stdout" else None
+        if said is None:
+            self._complaint = line.strip()[:1000] or self._complaint
+            return (output(stream, line),) if line.strip() else ()
+        return tuple(self._understand(said))
+
+    def _understand(self, said: Said) -> Iterator[SessionEvent]:
+        match said.get("type"):
+            case "system":
+                yield from self._system(said)
+            case "assistant":
+                yield from self._assistant(mapping(said.get("message")))
+            case "user":
+                yield from self._user(mapping(said.get("message")))
+            case "result":
+                self._result = said
+                yield SessionEvent("usage", _usage_line(said), _usage(said))
+            case "rate_limit_event":
+                yield self._rate_limit(mapping(said.get("rate_limit_info")))
+            case kind:
+                yield unknown(said, str(kind))
+
+    def _system(self, said: Said) -> Iterator[SessionEvent]:
+        kind = said.get("subtype")
+        if kind == "init":
+            data = {
+                "conversation": str(said.get("session_id")),
+                "model": str(said.get("model")),
+                "permission_mode": str(said.get("permissionMode")),
+                "version": str(said.get("claude_code_version")),
+            }
+            yield SessionEvent("session", f"model {data['model']}, conversation {data['conversation']}", data)
+        elif kind == "api_retry":
+            self._retry = said
+            what = f"the model's provider answered {said.get('error_status')} ({said.get('error')})"
+            yield SessionEvent("notice", f"{what}; try {said.get('attempt')} of {said.get('max_retries')}")
+        else:
+            yield unknown(said, f"system/{kind}")
+
+    def _assistant(self, message: Said) -> Iterator[SessionEvent]:
+        for block in map(mapping, items(message.get("content"))):
+            match block.get("type"):
+                case "text":
+                    self._last = str(block.get("text"))
+                    yield SessionEvent("text", self._last)
+                case "thinking":
+                    yield SessionEvent("thinking", str(block.get("thinking")))
+                case "tool_use":
+                    yield _tool(block)
+                case kind:
+                    yield unknown(block, f"assistant/{kind}")
+
+    def _user(self, message: Said) -> Iterator[SessionEvent]:
+        for block in map(mapping, items(message.get("content"))):
+            if block.get("type") == "tool_result":
+                data = {"id": str(block.get("tool_use_id")), "error": block.get("is_error") is True}
+                yield SessionEvent("tool_result", short(_plain(block.get("content"))), data)
+            elif block.get("type") == "text":
+                yield SessionEvent("other", "user/text", {"event": short(str(block.get("text")))})
+
+    def _rate_limit(self, info: Said) -> SessionEvent:
+        if info.get("status") == "rejected":
+            self._resets = whole(info.get("resetsAt")) or None
+        return SessionEvent("notice", f"the provider's limit: {info.get('status')}", {"event": bounded(info)})
+
+    # ----------------------------------------------------------------- the end
+
+    def end(self, exit_code: int) -> StreamEnd:
+        """The last ``result`` decides, by its error flag; its subtype says ``success`` of errors too."""
+        if self._result is None:
+            return self._without_result(exit_code)
+        said = self._result
+        failed = said.get("is_error") is not False
+        text = str(said.get("result") or "") or _why(said)
+        denials = tuple(_denial(mapping(one)) for one in items(said.get("permission_denials")))
+        fault = self._fault(text, said.get("api_error_status")) if failed else "agent"
+        return StreamEnd(
+            error=failed, text=short(text), usage=_usage(said), denials=denials, fault=fault,
+            retry_after=self._wait(text) if fault == "provider" else None,
+        )  # fmt: skip
+
+    def _without_result(self, exit_code: int) -> StreamEnd:
+        """Killed, or never begun: a flag that this version lacks, a conversation that it does not have."""
+        old = _OLD_FLAG.search(self._complaint)
+        if old:
+            said = f"this version of claude does not know {old[1]}; update it: npm install -g @anthropic-ai/claude-code"
+            return StreamEnd(error=True, text=said, fault="environment")
+        text = self._complaint or self._last
+        fault = self._fault(text, self._retry.get("error_status")) if exit_code == 1 else "agent"
+        return StreamEnd(error=True if exit_code else None, text=short(text), fault=fault)
+
+    def _fault(self, text: str, status: object) -> Fault:
+        """Whose an end in error is."""
+        told = _STATUS.search(text)
+        code = whole(status) or (int(told[1]) if told else 0)
+        if code in (401, 403) or (not code and _SIGN_IN.search(text)):
+            return "environment"
+        limited = code == 429 or code >= 500 or self._resets is not None
+        return "provider" if limited or _LIMITS.search(text) or provider_message([text]) else "agent"
+
+    def _wait(self, text: str) -> int | None:
+        told = _LIMIT_UNTIL.search(text)
+        until = int(told[1]) if told else self._resets
+        return max(0, until - int(time.time())) if until else None
+
+
+def _tool(block: Said) -> SessionEvent:
+    given = mapping(block.get("input"))
+    telling = next((str(given[key]) for key in _TELLING if given.get(key)), "")
+    data = {"tool": str(block.get("name")), "id": str(block.get("id")), "input": bounded(given)}
+    return SessionEvent("tool", short(telling, 500), data)
+
+
+def _plain(content: object) -> str:
+    if isinstance(content, list):
+        return "\n".join(str(mapping(part).get("text", "")) for part in content)
+    return "" if content is None else str(content)
+
+
+def _why(said: Said) -> str:
+    errors = "; ".join(map(str, items(said.get("errors"))))
+    return f"{said.get('subtype')}: {errors}" if errors else str(said.get("subtype") or "")
+
+
+def _denial(one: Said) -> str:
+    given = mapping(one.get("tool_input"))
+    telling = next((str(given[key]) for key in _TELLING if given.get(key)), "")
+    return short(f"{one.get('tool_name')} {telling}".strip(), 300)
+
+
+def _usage(said: Said) -> dict[str, Any]:
+    counts = mapping(said.get("usage"))
+    usage: dict[str, Any] = {name: whole(counts.get(key)) for key, name in _COUNTS.items() if key in counts}
+    if said.get("total_cost_usd") is not None:
+        usage["cost_usd"] = str(said["total_cost_usd"])
+    if "num_turns" in said:
+        usage["turns"] = whole(said["num_turns"])
+    models = list(mapping(said.get("modelUsage")))
+    return {**usage, "model": str(models[0])} if models else usage
+
+
+def _usage_line(said: Said) -> str:
+    usage = _usage(said)
+    return ", ".join(f"{key} {value}" for key, value in usage.items())

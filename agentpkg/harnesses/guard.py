@@ -1,0 +1,94 @@
+"""The hook that agent programs ask before a tool runs: refuses what is out of scope, with the reason, else allows.
+
+Speaks the protocol that Claude Code and Codex share (code.claude.com/docs/en/hooks, ``PreToolUse``): the call as JSON
+on standard input, the decision as JSON on standard output. Programs run a tool whose hook breaks, so the command line
+(:func:`command`) turns every way of breaking into a refusal: exit code 2. Where a program waits no longer than its own
+timeout, its permission rules, which allow none of the guarded tools, are the second line.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from agentpkg.core.scope import Scope
+
+#: the tools whose calls it is asked about, as a hook matcher
+MATCHER = "Write|Edit|MultiEdit|NotebookEdit|Bash|apply_patch"
+
+#: seconds that a program is to wait for it; it takes a fifth of one
+TIMEOUT = 60
+
+#: found by its place, not through PYTHONPATH, and apart from whatever lies in the worktree
+_RUN = "import sys; sys.path.append(sys.argv.pop(1)); from agentpkg.harnesses.guard import main; main()"
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+_PATCHED = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
+
+
+def command(scope_file: str) -> str:
+    """The shell command that a program is to run as its hook.
+
+    Args:
+        scope_file: absolute path of what :func:`scope_text` gives.
+    """
+    words = shlex.join([sys.executable, "-I", "-c", _RUN, _ROOT, scope_file])
+    return f"{words} 2>/dev/null || {{ echo 'agentpkg could not judge this call, so it is refused' >&2; exit 2; }}"
+
+
+def reads() -> tuple[str, ...]:
+    """Absolute paths that :func:`command` needs."""
+    return tuple(dict.fromkeys((sys.executable, os.path.realpath(sys.executable), sys.prefix, sys.base_prefix, _ROOT)))
+
+
+def scope_text(scope: Scope, worktree: str) -> str:
+    """The file that the hook judges by."""
+    return json.dumps({"worktree": worktree, "scope": scope.as_json()})
+
+
+def refuse(scope: Scope, worktree: str, tool: str, given: Mapping[str, Any], cwd: str | None = None) -> str | None:
+    """Why a call of a tool must not be, None when it may be.
+
+    Args:
+        tool: its name: the names of Claude Code and Codex are known.
+        given: its input.
+        cwd: what relative paths are relative to; None: the worktree.
+    """
+    if tool == "Bash":
+        return scope.refuse_command(_text(given.get("command")))
+    paths = list(_paths(tool, given))
+    if not paths:
+        return "it names no file"
+    reasons = (scope.refuse_change(worktree, os.path.join(cwd or worktree, path)) for path in paths)
+    return next(filter(None, reasons), None)
+
+
+def _paths(tool: str, given: Mapping[str, Any]) -> Iterator[str]:
+    if tool == "apply_patch":
+        for line in _text(given.get("command") or given.get("input")).splitlines():
+            yield from (line.removeprefix(start).strip() for start in _PATCHED if line.startswith(start))
+    else:
+        yield from (str(given[key]) for key in ("file_path", "notebook_path") if given.get(key))
+
+
+def _text(value: object) -> str:
+    return shlex.join(map(str, value)) if isinstance(value, list) else str(value or "")
+
+
+def decision(scope: Scope, worktree: str, call: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one call."""
+    why = refuse(scope, worktree, str(call["tool_name"]), call.get("tool_input") or {}, call.get("cwd"))
+    said = {"permissionDecision": "deny", "permissionDecisionReason": why} if why else {"permissionDecision": "allow"}
+    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **said}}
+
+
+def main() -> NoReturn:
+    """Answers the call on standard input by the scope in the file named as the only argument."""
+    facts = json.loads(Path(sys.argv[1]).read_bytes())
+    answer = decision(Scope.from_json(facts["scope"]), facts["worktree"], json.loads(sys.stdin.buffer.read()))
+    sys.stdout.write(json.dumps(answer))
+    sys.stdout.flush()
+    sys.exit(0)

@@ -1,0 +1,140 @@
+"""Shared by harnesses of installed programs: where a program is, what it needs, what the project tells agents."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agentpkg.core.errors import AgentpkgError, Lacking
+from agentpkg.core.model import SessionEvent
+from agentpkg.files import read_bounded
+from agentpkg.harnesses.base import Agent
+
+#: characters of one value of a tool's input, or of a result, that an event keeps
+LONGEST = 4_000
+
+#: bytes of a project's own instructions
+_INSTRUCTIONS = 100_000
+
+
+def find(agent: Agent, default: str) -> str | None:
+    """The absolute path of an agent's program: the first word of its ``command``, else ``default`` on PATH."""
+    first = agent.command[0] if agent.command else default
+    found = shutil.which(os.path.expanduser(first))
+    return os.path.abspath(found) if found else None
+
+
+def missing(agent: Agent, default: str, install: str) -> str | None:
+    """Why an agent's program cannot be started, None when it is there.
+
+    Args:
+        install: how to get it, as ``npm install -g …``.
+    """
+    if find(agent, default):
+        return None
+    if agent.command:
+        return f"{agent.command[0]} is not found or not executable"
+    return f"{default} is not on PATH; install it with `{install}`"
+
+
+def require(agent: Agent, default: str, install: str) -> str:
+    """The program's path. Raises :class:`Lacking` when it is not there."""
+    found = find(agent, default)
+    if found is None:
+        raise Lacking(
+            f"agent {agent.name}: {missing(agent, default, install)}",
+            f"install it, or name the program in agents.{agent.name}.command",
+            code="program_missing",
+        )
+    return found
+
+
+def reads(program: str) -> tuple[str, ...]:
+    """What a program needs to be read: itself, what it is a link to, and the npm package that is in."""
+    real = os.path.realpath(program)
+    # the folder below node_modules, which for a scoped package is the scope's: its parts lie beside it
+    package = next((str(p) for p in Path(real).parents if p.parent.name == "node_modules"), real)
+    return tuple(dict.fromkeys((program, real, package)))
+
+
+def option_list(agent: Agent, key: str) -> tuple[str, ...]:
+    """A list of texts in an agent's ``options``; empty where there is none."""
+    found = agent.options.get(key)
+    if isinstance(found, str):
+        return (found,)
+    return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+
+
+def home() -> str:
+    """The user's home folder."""
+    return os.path.expanduser("~")
+
+
+def instructions(repository: str, names: Sequence[str]) -> str:
+    """What the user's own work tree tells agents, from the first of these files that is there; empty if none is.
+
+    ``@other.md`` on a line of its own stands for that file, as Claude Code has it.
+    """
+    for name in names:
+        text = _text(Path(repository, name))
+        if text.strip():
+            lines = text.splitlines()
+            return "\n".join(_imported(repository, line) for line in lines)
+    return ""
+
+
+def _imported(repository: str, line: str) -> str:
+    name = line.strip()
+    if not name.startswith("@") or " " in name or ".." in name or name.startswith(("@/", "@~")):
+        return line
+    return _text(Path(repository, name[1:])) or line
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bounded(path, _INSTRUCTIONS, follow=True).decode("utf-8", "replace")
+    except (OSError, AgentpkgError):
+        return ""
+
+
+# --------------------------------------------------------------------------- events
+
+
+def short(text: str, limit: int = LONGEST) -> str:
+    """The beginning of a text, and how much is missing."""
+    return text if len(text) <= limit else f"{text[:limit]} [… {len(text) - limit} characters left out …]"
+
+
+def bounded(value: Any, limit: int = LONGEST) -> Any:
+    """JSON data with every text in it shortened, and without fractions."""
+    if isinstance(value, str):
+        return short(value, limit)
+    if isinstance(value, float):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): bounded(one, limit) for key, one in list(value.items())[:100]}
+    if isinstance(value, list | tuple):
+        return [bounded(one, limit) for one in value[:100]]
+    return value
+
+
+def unknown(said: Mapping[str, Any], kind: str) -> SessionEvent:
+    """An event that a harness does not know, kept as it is, within bounds."""
+    return SessionEvent("other", kind, {"event": short(json.dumps(said, ensure_ascii=False, default=str))})
+
+
+def whole(value: object) -> int:
+    """A count out of JSON data; 0 for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """An object out of JSON data; empty for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def items(value: object) -> list[Any]:
+    """A list out of JSON data; empty for anything else."""
+    return value if isinstance(value, list) else []

@@ -1,0 +1,173 @@
+"""The real Claude Code against a scripted model, from dispatch to conclusion."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentpkg.core.model import FailureClass, State
+from agentpkg.engine import conversation
+from agentpkg.harnesses.claude_code import ClaudeCodeHarness
+from agentpkg.proc import run
+from tests.support.clis import agent_shop, cli, log_of
+from tests.support.engine_shop import Shop, ShopFactory
+from tests.support.models import Cut, Fail, Flood, Hang, ModelServer, Say, Shell, Turn, Write
+from tests.support.sessions_jobs import SomeAgent, job
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+def _shop(shops: ShopFactory, url: str, key: str | None = "sk-scripted", **more: Any) -> Shop:
+    environment = {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_MAX_RETRIES": "2"}
+    if key:
+        environment["ANTHROPIC_API_KEY"] = key
+    definition = {"harness": "claude-code", "command": [cli("claude")], "environment": environment}
+    return agent_shop(shops, definition, **more)
+
+
+def _commit(wp: str = "WP01", more: str = "add it") -> Turn:
+    return (Shell(f'git add -A && git commit -q -m "feat({wp}): {more}"'),)
+
+
+def test_it_does_a_package_from_dispatch_to_review(shops: ShopFactory, model: ModelServer) -> None:
+    url = model.play((Say("I begin."), Write("src/wp01.txt", "one\n")), _commit(), (Say("All is done."),))
+    shop = _shop(shops, url)
+    row = shop.implement("WP01")
+    assert (row.state, row.commits) == (State.FOR_REVIEW, 1), row.reason
+    records = log_of(shop)
+    kinds = [record["kind"] for record in records]
+    assert {"session", "text", "tool", "tool_result", "usage", "commit"} <= set(kinds)
+    session = shop.project.ledger.session(str(row.session))
+    assert session is not None
+    assert session.usage["input_tokens"] == 3000
+    assert session.usage["cost_usd"]
+    assert "# Mission" in model.asked()[0].text
+
+
+def test_a_write_outside_the_scope_is_refused_with_the_reason_and_it_goes_another_way(
+    shops: ShopFactory, model: ModelServer
+) -> None:
+    turns: list[Turn] = [
+        (Write("docs/outside.md", "no\n"),), (Write("../above.txt", "no\n"),), (Shell("cargo test --all"),),
+        (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done another way."),),
+    ]  # fmt: skip
+    shop = _shop(shops, model.play(*turns), agent={"constraints": {"forbidden_commands": ["cargo test"]}})
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    asked = [request.text for request in model.asked()]
+    assert "docs/outside.md is out of scope: this work package owns only src/wp01*" in asked[1]
+    assert "outside of the worktree" in asked[2]
+    assert "the command `cargo test` is forbidden in this project" in asked[3]
+    assert not (shop.repo / ".worktrees" / "above.txt").exists()
+    ended = [record for record in log_of(shop) if record["kind"] == "usage"]
+    assert len(ended) == 1
+
+
+def test_two_commits_are_both_admitted(shops: ShopFactory, model: ModelServer) -> None:
+    turns: list[Turn] = [
+        (Write("src/wp01.txt", "one\n"),), _commit(), (Write("src/wp01b.txt", "two\n"),), _commit(more="more"),
+    ]  # fmt: skip
+    row = _shop(shops, model.play(*turns)).implement("WP01")
+    assert (row.state, row.commits) == (State.FOR_REVIEW, 2)
+
+
+def test_one_that_never_commits_has_failed_whatever_it_says(shops: ShopFactory, model: ModelServer) -> None:
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), (Say("I committed everything."),)))
+    row = shop.implement("WP01")
+    assert row.state is State.BLOCKED
+    assert "no_commits" in str(row.reason)
+
+
+def test_a_busy_provider_and_a_cut_stream_are_overcome(shops: ShopFactory, model: ModelServer) -> None:
+    turns: list[Turn] = [
+        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), _commit(),
+    ]  # fmt: skip
+    shop = _shop(shops, model.play(*turns))
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+
+
+def test_an_overloaded_provider_is_told_as_such(shops: ShopFactory, model: ModelServer) -> None:
+    shop = _shop(shops, model.play((Fail(529, "Overloaded"),), loop=True))
+    row = shop.implement("WP01")
+    assert row.state is State.BLOCKED
+    assert row.reason_class is FailureClass.PROVIDER
+
+
+def test_without_sign_in_that_is_what_is_said(shops: ShopFactory, model: ModelServer) -> None:
+    shop = _shop(shops, model.play(), key=None)
+    row = shop.implement("WP01")
+    assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.ENVIRONMENT)
+    assert "Not logged in" in str(row.reason)
+
+
+def test_one_that_hangs_is_ended_in_time(shops: ShopFactory, model: ModelServer) -> None:
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), (Hang("stream"),)), agent={"timeout_seconds": 6})
+    row = shop.implement("WP01")
+    assert (row.state, str(row.reason).split(":")[0]) == (State.BLOCKED, "timeout")
+
+
+def test_a_flood_is_kept_within_bounds(shops: ShopFactory, model: ModelServer) -> None:
+    shop = _shop(shops, model.play((Flood(3_000_000), Write("src/wp01.txt", "one\n")), _commit()))
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    assert (shop.state / "sessions" / str(row.session) / "events.jsonl").stat().st_size < 1 << 20
+
+
+def test_the_next_try_goes_on_in_the_same_conversation(shops: ShopFactory, model: ModelServer) -> None:
+    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),))
+    shop = _shop(shops, url)
+    assert shop.implement("WP01").state is State.BLOCKED
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    assert "A remarkable thought." in model.asked()[1].text
+    sessions = shop.project.ledger.sessions(shop.feature, "WP01")
+    kept = [conversation.of(shop.state / "sessions" / session.id) for session in sessions]
+    assert [one.resumed for one in kept if one] == [False, True]
+    assert len({one.id for one in kept if one}) == 1
+
+
+def test_the_projects_instructions_are_told_and_its_hooks_are_not_run(shops: ShopFactory, model: ModelServer) -> None:
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), _commit()))
+    (shop.repo / "CLAUDE.md").write_text("Be kind.\n@AGENTS.md\n")
+    (shop.repo / "AGENTS.md").write_text("Speak of purple elephants.\n")
+    hook = {"type": "command", "command": f"touch {shop.tools}/ran"}
+    (shop.repo / ".claude").mkdir()
+    settings = {"hooks": {"PreToolUse": [{"matcher": "*", "hooks": [hook]}]}}
+    (shop.repo / ".claude" / "settings.json").write_text(json.dumps(settings))
+    shop.save("what the project has")
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    assert "purple elephants" in model.asked()[0].text
+    assert not (shop.tools / "ran").exists()
+
+
+def test_where_the_hook_cannot_judge_nothing_is_changed(tmp_path: Path, model: ModelServer) -> None:
+    url = model.play((Write("x.txt", "one\n"),), (Shell("touch y.txt"),), (Say("Too bad."),))
+    (tmp_path / "harness").mkdir()
+    agent = SomeAgent(command=(cli("claude"),))
+    launch = ClaudeCodeHarness().launch(agent, job(tmp_path, folder=str(tmp_path / "harness")))
+    (tmp_path / "harness" / "settings.json").write_text(launch.files["settings.json"])
+    env = {**os.environ, **launch.env, "ANTHROPIC_API_KEY": "sk-scripted", "ANTHROPIC_BASE_URL": url}
+    run(launch.argv, env=env, cwd=tmp_path, timeout=60, stdin=b"Do it.")
+    assert "so it is refused" in model.asked()[1].text
+    assert not {"x.txt", "y.txt"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_sign_in_in_the_users_home_goes_on_working(shops: ShopFactory, model: ModelServer, still_world: Path) -> None:
+    (still_world / ".claude").mkdir()
+    helper = {"apiKeyHelper": "echo sk-from-the-home"}
+    (still_world / ".claude" / "settings.json").write_text(json.dumps(helper))
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), _commit()), key=None)
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    assert "sk-from-the-home" in json.dumps(dict(model.asked()[0].headers))
