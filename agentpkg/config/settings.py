@@ -194,8 +194,20 @@ class Backoff:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class RunLimits:
+    """``run.limits`` of all live sessions of the repository together; null: none."""
+
+    #: bytes, resident, of all their processes
+    memory: Positive | None = None
+    #: how many at once
+    processes: Positive | None = None
+    #: bytes, of all worktrees and private git dirs that sessions work in
+    disk: Positive | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Run:
-    """``run``: how many sessions at once, how often something is tried, and how long it waits in between."""
+    """``run``: how many sessions at once, what they may take together, how often and when something is tried again."""
 
     jobs: Positive = 4
     #: further tries of a package in a row after failures of the machine or the model's provider
@@ -205,6 +217,7 @@ class Run:
     #: sessions that find out whether they are over before a held run gives up
     breaker_probes: NotNegative = 8
     backoff: Backoff = Field(default_factory=Backoff)
+    limits: RunLimits = Field(default_factory=RunLimits)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -242,8 +255,8 @@ class Limits:
 
     #: bytes, of all its processes
     memory: Positive | None = None
-    #: how many at once
-    processes: Positive | None = None
+    #: how many at once; far beyond what honest work needs, so that a fork storm ends by itself
+    processes: Positive | None = 2_000
     #: seconds of processor time
     cpu: Positive | None = None
     #: bytes, of the worktree and the private git dir

@@ -298,9 +298,9 @@ def _plan(
         target=ready.effective.target_branch, timeout_seconds=ready.effective.timeout_seconds,
         kill_grace_seconds=settings.agent.kill_grace_seconds, isolation=session.isolation,
         environment=ready.secrets.plain, secret_names=tuple(ready.secrets.secrets), setup=settings.worktree.setup,
-        limits=asdict(settings.limits), features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}),
-        filters=settings.worktree.filters, carried=_carried(project, session),
-        snapshot_seconds=settings.agent.snapshot_seconds,
+        limits=asdict(settings.limits), run_limits=asdict(settings.run.limits),
+        features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}), filters=settings.worktree.filters,
+        carried=_carried(project, session), snapshot_seconds=settings.agent.snapshot_seconds,
         faults=_faults(ready.agent),
     )  # fmt: skip
 

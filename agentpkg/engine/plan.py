@@ -37,7 +37,8 @@ class SessionPlan:
         environment: configured variables without secrets; those with secrets come on standard input.
         secret_names: the secrets that the agent gets; commits are searched for their values.
         setup: shell commands to run in the worktree before the agent.
-        limits: as configured.
+        limits: of this session, as configured.
+        run_limits: of all live sessions together, as configured.
         features_dirs: folders whose files no session may change.
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
@@ -62,6 +63,7 @@ class SessionPlan:
     secret_names: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
+    run_limits: Mapping[str, Any] = field(default_factory=dict)
     features_dirs: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     carried: int = 0

@@ -24,12 +24,13 @@ from agentpkg.engine import lease
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
 from agentpkg.ledger.ledger import Ledger
-from agentpkg.proc import kill_marked
+from agentpkg.proc import kill_marked, per_process
 from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
-from agentpkg.sessions import environment, runner, watcher
+from agentpkg.sessions import environment, limits, runner, watcher
 from agentpkg.sessions.judge import Facts
 from agentpkg.sessions.log import NAME, SessionLog
+from agentpkg.sessions.pulse import Heart, Pulse, read_pulse
 
 #: bytes of a prompt
 _LIMIT = 64 << 20
@@ -80,6 +81,16 @@ class Supervisor:
         path = self.folder / NAME
         return SessionLog(path, self.redactor, limit) if limit else SessionLog(path, self.redactor)
 
+    @cached_property
+    def heart(self) -> Heart:
+        """Leaves signs of life."""
+        return Heart(self.folder)
+
+    @cached_property
+    def disk(self) -> limits.DiskMeter:
+        """Measures what the session keeps on disk."""
+        return limits.disk_meter(self.plan.worktree, Path(self.plan.private))
+
     @property
     def mark(self) -> str:
         """What every process of the session carries."""
@@ -125,13 +136,15 @@ class Supervisor:
         launch = Launch.from_json(self.plan.launch)
         job = self.plan.as_job(read_bounded(Path(self.plan.job["prompt_path"]), _LIMIT).decode())
         wrapped = self._wrapped(launch.argv, launch.env)
-        hooks = runner.Hooks(self._started, self._recorded, self._look_for_commits, self._stop_wanted)
+        hooks = runner.Hooks(
+            self._started, self._recorded, self._look_for_commits, self._stop_wanted, looked=self._looked
+        )
         with self._keeper():
             ended = runner.run(
                 replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
                 cwd=self.plan.worktree, env=wrapped.env, mark=self.mark, log=self.log, redactor=self.redactor,
                 timeout=self.plan.timeout_seconds, grace=self.plan.kill_grace_seconds,
-                silence=self.plan.limits.get("silence"), hooks=hooks, adopted=True,
+                limits=self._limits(), hooks=hooks, adopted=True,
             )  # fmt: skip
         if ended.survivors:
             self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
@@ -139,7 +152,20 @@ class Supervisor:
         fault = self.plan.faults.get(str(ended.exit_code))
         if fault is not None:
             end = replace(end, error=True, fault=fault)
-        return Facts(stop=ended.stop, end=end, exit_code=ended.exit_code, killed=ended.killed)
+        return Facts(
+            stop=ended.stop, said=ended.said, end=end, exit_code=ended.exit_code, killed=ended.killed
+        )  # fmt: skip
+
+    def _limits(self) -> list[limits.Limit]:
+        together = {name: bound for name, bound in self.plan.run_limits.items() if bound}
+        whole = [limits.Whole(together, self.plan.session, self._others, self.disk)] if together else []
+        return [*limits.chosen(self.plan.limits, self.disk), *whole]
+
+    def _others(self) -> dict[str, Pulse]:
+        """What the repository's other live sessions last said of themselves."""
+        live = [row.id for row in self.ledger.sessions(live=True) if row.id != self.plan.session]
+        found = {name: read_pulse(self.folder.parent / name) for name in live}
+        return {name: pulse for name, pulse in found.items() if pulse is not None}
 
     def _keeper(self) -> Any:
         from agentpkg.engine.keeper import Keeper
@@ -167,7 +193,9 @@ class Supervisor:
             common_dir=str(self.repository.common_dir), session=str(self.folder),
             reads=tuple(self.plan.launch.get("reads", ())),
         )  # fmt: skip
-        return ISOLATIONS[self.plan.isolation].wrap(argv, env, place)
+        # inside the level's own walls, which may need more than they leave to the agent
+        bound = per_process(self.plan.limits, own_user=self.plan.isolation == "strong").wrap(argv)
+        return ISOLATIONS[self.plan.isolation].wrap(bound, env, place)
 
     def _set_up(self) -> str | None:
         """Runs ``worktree.setup``; gives what went wrong."""
@@ -215,6 +243,9 @@ class Supervisor:
         client.poke(self.repository.state)
 
     # ----------------------------------------------------------------- while the agent runs
+
+    def _looked(self, usage: limits.Usage, stop: str | None) -> None:
+        self.heart.looked(usage, stop, self.disk.used)
 
     def _started(self, pid: int) -> None:
         from agentpkg.engine import transition

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from agentpkg.core.errors import AgentpkgError, Lacking
+from agentpkg.proc import helping
 
 #: seconds after which a git command counts as hung
 TIMEOUT = 120.0
@@ -210,7 +211,8 @@ class Git:
         timer.daemon = True
         timer.start()
         try:
-            yield child
+            with helping(child.pid):
+                yield child
         finally:
             timer.cancel()
             if child.poll() is None:
@@ -255,7 +257,8 @@ def _communicate(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, err = child.communicate(stdin, timeout)
+        with helping(child.pid):
+            out, err = child.communicate(stdin, timeout)
     except subprocess.TimeoutExpired:
         _kill_group(child)
         out, err = child.communicate()

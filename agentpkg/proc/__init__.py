@@ -1,6 +1,8 @@
 """Processes: start, read and feed them, know them again, end all of a tree. ``subprocess`` is used nowhere else."""
 
-from agentpkg.proc.child import Child, default_signals, detached, spawn_detached, tell_detached
+from agentpkg.proc.child import Child, default_signals, detached, helping, spawn_detached, tell_detached
+from agentpkg.proc.load import Load, Meter, fair_memory, tasks
+from agentpkg.proc.rlimits import PerProcess, per_process
 from agentpkg.proc.run import Kept, Result, run
 from agentpkg.proc.tree import (
     Process,
@@ -21,6 +23,9 @@ from agentpkg.proc.tree import (
 __all__ = [
     "Child",
     "Kept",
+    "Load",
+    "Meter",
+    "PerProcess",
     "Process",
     "ProcessIdentity",
     "Result",
@@ -30,14 +35,18 @@ __all__ = [
     "default_signals",
     "descendants",
     "detached",
+    "fair_memory",
+    "helping",
     "identity",
     "kill_all",
     "kill_marked",
     "look",
     "members",
+    "per_process",
     "run",
     "send",
     "spawn_detached",
     "table",
+    "tasks",
     "tell_detached",
 ]

@@ -11,12 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentpkg.core.errors import Lacking
-from agentpkg.proc.tree import Process, kill_all, look, members
+from agentpkg.proc.tree import Process, descendants, kill_all, look, members, table
 
 #: bytes read from a pipe at once
 CHUNK = 1 << 16
@@ -29,6 +29,9 @@ _POLL = 0.05
 
 #: detached children of this process, kept so that their ends are noticed
 _detached: list["subprocess.Popen[bytes]"] = []
+
+#: pids of what helps this process for a moment, and is none of what a :class:`Child` left behind
+_helpers: set[int] = set()
 
 #: called with the pid of each new one
 _detached_told: list[Callable[[int], None]] = []
@@ -170,6 +173,29 @@ class Child:
         # once its exit code is taken its pid may be somebody else's, and then nothing of its group is left
         return None if self.exit_code is not None and look(self.pid) is not None else self.pid
 
+    def tree(self, *, adopted: bool = False) -> list[int]:
+        """Pids of its tree by descent alone, itself and what ended but was not waited for included.
+
+        Args:
+            adopted: count every descendant of the caller in, as in :meth:`left`.
+        """
+        processes = table()
+        others = {*detached(), *_helpers}
+        spared = {*others, *descendants(others, processes)}
+        roots = (os.getpid(),) if adopted else (self.pid,)
+        return [pid for pid in {*descendants(roots, processes), self.pid} if pid in processes and pid not in spared]
+
+    def reap(self, pids: Iterable[int]) -> None:
+        """Takes the exit codes of those of ``pids`` that ended after the caller, a subreaper, had become their parent.
+
+        What leads a session of its own is left: the caller starts its own children so, and waits for them itself.
+        """
+        for pid in pids:
+            found = look(pid)
+            if found is not None and found.zombie and found.parent == os.getpid() and found.session != pid != self.pid:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
     def kill(self, mark: str | None = None, *, adopted: bool = False, spare: Collection[int] = ()) -> list[Process]:
         """Kills its whole tree (arguments as in :meth:`left`); gives what survived."""
         survivors = kill_all(lambda: self.left(mark, adopted=adopted, spare=spare))
@@ -264,6 +290,16 @@ def spawn_detached(
     with suppress(BrokenPipeError):
         child.stdin.close()
     return child.pid
+
+
+@contextmanager
+def helping(pid: int) -> Iterator[None]:
+    """For the block, a child of this process's own counts for nothing in :meth:`Child.tree`."""
+    _helpers.add(pid)
+    try:
+        yield
+    finally:
+        _helpers.discard(pid)
 
 
 def detached() -> set[int]:

@@ -115,14 +115,14 @@ def _pids() -> list[int]:
 
 def _look_linux(pid: int) -> Process | None:
     # the name in parentheses may hold anything, parentheses too
-    fields = _read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    fields = read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     if not fields:
         return None
     state, parent, group, session = fields[0], int(fields[1]), int(fields[2]), int(fields[3])
     return Process(pid, parent, group, session, fields[19].decode(), state in (b"Z", b"X"))
 
 
-def _read_proc(path: str) -> bytes:
+def read_proc(path: str) -> bytes:
     """A file of ``/proc``, empty when its process is gone or not ours to read; twice as fast as ``open``."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -168,7 +168,7 @@ def descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[i
 def carries(pid: int, mark: str) -> bool:
     """Whether a process was started with the entry ``mark`` (``NAME=VALUE``) in its environment."""
     if _LINUX:
-        return os.fsencode(mark) in _read_proc(f"/proc/{pid}/environ").split(b"\0")
+        return os.fsencode(mark) in read_proc(f"/proc/{pid}/environ").split(b"\0")
     import psutil
 
     name, _, value = mark.partition("=")

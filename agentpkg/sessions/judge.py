@@ -27,6 +27,7 @@ class Facts:
 
     Attributes:
         stop: why it had to stop: ``cancelled``, ``interrupted``, ``timeout``, ``silence``, a limit's reason, or None.
+        said: what was used and what is allowed, where a limit stopped it.
         end: what its own stream said.
         exit_code: a signal's number, negative; None when there is none.
         killed: agentpkg killed it.
@@ -38,6 +39,7 @@ class Facts:
     """
 
     stop: str | None = None
+    said: str = ""
     end: StreamEnd = field(default_factory=StreamEnd)
     exit_code: int | None = 0
     killed: bool = False
@@ -93,9 +95,8 @@ def _stopped_by_limit(facts: Facts) -> Judgement | None:
     if facts.stop is None:
         return None
     if facts.stop in _TIME:
-        said = "it outlived its time" if facts.stop == "timeout" else "nothing was heard of it for too long"
-        return Judgement(Outcome.TIMEOUT, facts.stop, FailureClass.TIMEOUT, said)
-    return Judgement(Outcome.FAILED, facts.stop, FailureClass.LIMIT, f"it exceeded its limit: {facts.stop}")
+        return Judgement(Outcome.TIMEOUT, facts.stop, FailureClass.TIMEOUT, facts.said or "it took too long")
+    return Judgement(Outcome.FAILED, facts.stop, FailureClass.LIMIT, facts.said or "it exceeded its limit")
 
 
 def _said_error(facts: Facts) -> Judgement | None:

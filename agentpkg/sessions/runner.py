@@ -9,13 +9,19 @@ from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses.base import Launch, Reader, Reply, Stream, StreamEnd
-from agentpkg.proc import Child, Process
-from agentpkg.sessions.limits import Limit, Silence, Usage, WallTime
+from agentpkg.proc import Child, Load, Meter, Process, tasks
+from agentpkg.sessions.limits import Breach, Limit, Usage, WallTime
 from agentpkg.sessions.log import Redactor, SessionLog
 from agentpkg.sessions.stream import Lines, together
 
 #: seconds between two looks at limits and wishes to stop
-_LOOK = 0.2
+_LOOK = 0.1
+
+#: seconds between two measurements of what its processes take
+_MEASURE = 0.5
+
+#: so many tasks more on the machine are measured at once: a fork storm doubles in less than the time between
+_STORM = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,8 @@ class Ended:
 
     Attributes:
         exit_code: a signal's number, negative, when that ended it; None when it could not be ended.
-        stop: why it had to stop (``timeout``, ``silence``, a limit's reason, or what ``should_stop`` gave), else None.
+        stop: why it had to stop (``timeout``, a limit's reason, or what ``should_stop`` gave), else None.
+        said: what was used and what is allowed, where a limit stopped it.
         killed: it did not end by itself within the grace.
         end: what its stream said of the end, redacted.
         output: bytes it wrote.
@@ -35,6 +42,7 @@ class Ended:
 
     exit_code: int | None
     stop: str | None
+    said: str
     killed: bool
     end: StreamEnd
     output: int
@@ -52,6 +60,7 @@ class Hooks:
         recorded: called with every record as it was written to the log.
         tick: called about every ``tick_seconds``.
         should_stop: asked several times a second; a text stops the session and is its reason.
+        looked: called several times a second with what the session takes, and why it is being stopped, if it is.
     """
 
     started: Callable[[int], None] = lambda pid: None
@@ -59,11 +68,12 @@ class Hooks:
     tick: Callable[[], None] = lambda: None
     should_stop: Callable[[], str | None] = lambda: None
     tick_seconds: float = 1.0
+    looked: Callable[[Usage, str | None], None] = lambda usage, stop: None
 
 
 def run(
     launch: Launch, reader: Reader, *, cwd: Path, env: Mapping[str, str], mark: str, log: SessionLog,
-    redactor: Redactor, timeout: float, grace: float, silence: float | None = None, limits: Sequence[Limit] = (),
+    redactor: Redactor, timeout: float, grace: float, limits: Sequence[Limit] = (),
     hooks: Hooks | None = None, adopted: bool = False,
 ) -> Ended:  # fmt: skip
     """Runs an agent; nothing of it lives afterwards, also when this raises.
@@ -78,7 +88,6 @@ def run(
         redactor: takes the secrets out of it; one stream each is made from it.
         timeout: seconds it may take.
         grace: seconds between being asked to stop (SIGINT, at half of it SIGTERM) and being killed.
-        silence: seconds it may say nothing, None for no bound.
         limits: more bounds.
         hooks: what else to do meanwhile.
         adopted: the caller is a subreaper that runs nothing else: all its descendants belong to the agent.
@@ -86,36 +95,57 @@ def run(
     Raises:
         Lacking: when it cannot be started.
     """
-    all_limits: list[Limit] = [WallTime(timeout), *([Silence(silence)] if silence else []), *limits]
     full = {**env, **launch.env}
     stdin = None if launch.stdin is None else launch.stdin.encode("utf-8", "surrogateescape")
     child = Child(launch.argv, env=full, cwd=cwd, stdin=stdin, keep_stdin=launch.keep_stdin)
-    session = _Session(child, reader, log, redactor, grace, hooks or Hooks())
+    session = _Session(child, reader, log, redactor, grace, hooks or Hooks(), _Gauge(child, adopted))
+    bounds = [WallTime(timeout), *limits]
     survivors: list[Process] = []
     try:
         session.hooks.started(child.pid)
-        session.watch(all_limits)
+        session.watch(bounds)
     finally:
         survivors = child.kill(mark, adopted=adopted)
         session.take(child.drain())
         session.finish()
         child.close()
+    session.look_back(bounds)
     return session.ended(tuple(process.pid for process in survivors))
+
+
+class _Gauge:
+    """What the agent's processes take, measured no more often than is worth it."""
+
+    def __init__(self, child: Child, adopted: bool) -> None:
+        self._child = child
+        self._meter = Meter(lambda: child.tree(adopted=adopted))
+        self._next = 0.0
+        self._tasks = 0
+        self.last = Load()
+
+    def load(self, now: float) -> Load:
+        """The newest measurement."""
+        if now >= self._next or tasks() > self._tasks + _STORM:
+            self.last = self._meter.read()
+            self._child.reap(self.last.members)
+            self._next, self._tasks = now + _MEASURE, tasks()
+        return self.last
 
 
 class _Session:
     """One run in progress."""
 
     def __init__(
-        self, child: Child, reader: Reader, log: SessionLog, redactor: Redactor, grace: float, hooks: Hooks
-    ) -> None:
+        self, child: Child, reader: Reader, log: SessionLog, redactor: Redactor, grace: float, hooks: Hooks,
+        gauge: _Gauge,
+    ) -> None:  # fmt: skip
         self.child, self.reader, self.log, self.hooks, self.grace = child, reader, log, hooks, grace
-        self.redactor = redactor
+        self.redactor, self.gauge = redactor, gauge
         self.lines: dict[Stream, Lines] = {name: Lines(redactor.fresh()) for name in ("stdout", "stderr")}
         self.started = self.heard = time.monotonic()
-        self.next_tick = self.started
+        self.next_tick = self.next_look = self.started
         self.output = 0
-        self.stop: str | None = None
+        self.stop: Breach | None = None
         self.killed = False
         self.asked: list[tuple[float, int]] = []
 
@@ -127,20 +157,36 @@ class _Session:
             if now >= self.next_tick:
                 self.next_tick = now + self.hooks.tick_seconds
                 self.hooks.tick()
-            if self.stop is None:
+            if now >= self.next_look:
+                self.next_look = now + _LOOK
                 self._look(limits, now)
             if self.stop is not None and self._ask(now):
                 # it may have ended while it was waited for
                 self.killed = self.child.exit_code is None
                 return
 
+    def look_back(self, limits: Sequence[Limit]) -> None:
+        """The last look at the limits, when all of it is dead: what was used between two looks counts too."""
+        if self.stop is None:
+            self.stop = _first(limits, self._usage(self.gauge.last, ended=True))
+
     def _look(self, limits: Sequence[Limit], now: float) -> None:
-        usage = Usage(self.started, now, self.heard, self.child.pid, self.output)
-        reasons = (limit.exceeded(usage) for limit in limits)
-        self.stop = self.hooks.should_stop() or next((reason for reason in reasons if reason), None)
-        if self.stop is not None:
-            self.asked = [(now, signal.SIGINT), (now + self.grace / 2, signal.SIGTERM), (now + self.grace, 0)]
-            self._record([SessionEvent("notice", f"asked to stop: {self.stop}")])
+        usage = self._usage(self.gauge.load(now))
+        if self.stop is None:
+            wish = self.hooks.should_stop()
+            self.stop = Breach(wish, "") if wish else _first(limits, usage)
+            if self.stop is not None:
+                self._begin_to_stop(self.stop, now)
+        self.hooks.looked(usage, self.stop.reason if self.stop else None)
+
+    def _usage(self, load: Load, ended: bool = False) -> Usage:
+        return Usage(self.started, time.monotonic(), self.heard, self.child.pid, self.output, load, ended)
+
+    def _begin_to_stop(self, stop: Breach, now: float) -> None:
+        self.asked = [(now, signal.SIGINT), (now + self.grace / 2, signal.SIGTERM), (now + self.grace, 0)]
+        if stop.urgent:
+            self.asked = [(now, 0)]
+        self._record([SessionEvent("notice", f"asked to stop: {stop}")])
 
     def _ask(self, now: float) -> bool:
         """Sends the signals that are due; True when asking is over."""
@@ -197,9 +243,15 @@ class _Session:
             denials=tuple(self.redactor.redact(one) for one in end.denials),
         )  # fmt: skip
         return Ended(
-            exit_code=code, stop=self.stop, killed=self.killed, end=safe, output=self.output,
-            dropped=self._dropped() + self.log.lost, survivors=survivors, seconds=time.monotonic() - self.started,
+            exit_code=code, stop=self.stop.reason if self.stop else None, said=self.stop.said if self.stop else "",
+            killed=self.killed, end=safe, output=self.output, dropped=self._dropped() + self.log.lost,
+            survivors=survivors, seconds=time.monotonic() - self.started,
         )  # fmt: skip
+
+
+def _first(limits: Sequence[Limit], usage: Usage) -> Breach | None:
+    """The first limit that is exceeded; all are asked, since some measure while they are."""
+    return next((breach for breach in [limit.exceeded(usage) for limit in limits] if breach is not None), None)
 
 
 def session_mark(session: str) -> str:

@@ -10,6 +10,7 @@ from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses.base import Launch, Reply, Stream, StreamEnd
 from agentpkg.proc import look
 from agentpkg.secrets.redact import Redactor
+from agentpkg.sessions.limits import Silence
 from agentpkg.sessions.log import NAME, records
 from agentpkg.sessions.runner import Hooks
 from tests.sessions.conftest import Stage
@@ -118,8 +119,8 @@ def test_a_timeout_asks_first_and_then_kills(stage: Stage) -> None:
 
 
 def test_silence_ends_it_and_a_word_does_not(stage: Stage) -> None:
-    silent = stage.shell("echo one; sleep 60", silence=0.5, grace=0.1)
-    talking = stage.shell("for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done", silence=0.5)
+    silent = stage.shell("echo one; sleep 60", limits=[Silence(0.5)], grace=0.1)
+    talking = stage.shell("for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done", limits=[Silence(0.5)])
     assert silent.stop == "silence"
     assert (talking.stop, talking.exit_code) == (None, 0)
 
