@@ -24,7 +24,7 @@ from agentpkg.engine import lease
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
 from agentpkg.ledger.ledger import Ledger
-from agentpkg.proc import kill_marked, per_process
+from agentpkg.proc import Pen, kill_marked, make_pen, per_process
 from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
 from agentpkg.sessions import environment, limits, runner, watcher
@@ -144,7 +144,7 @@ class Supervisor:
                 replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
                 cwd=self.plan.worktree, env=wrapped.env, mark=self.mark, log=self.log, redactor=self.redactor,
                 timeout=self.plan.timeout_seconds, grace=self.plan.kill_grace_seconds,
-                limits=self._limits(), hooks=hooks, adopted=True,
+                limits=self._limits(), hooks=hooks, adopted=True, pen=self._pen(),
             )  # fmt: skip
         if ended.survivors:
             self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
@@ -155,6 +155,11 @@ class Supervisor:
         return Facts(
             stop=ended.stop, said=ended.said, end=end, exit_code=ended.exit_code, killed=ended.killed
         )  # fmt: skip
+
+    def _pen(self) -> Pen | None:
+        """What bounds a storm of forks that is faster than the limit can look."""
+        most = self.plan.limits.get("processes")
+        return make_pen(self.plan.session, 2 * most + 100) if most else None
 
     def _limits(self) -> list[limits.Limit]:
         together = {name: bound for name, bound in self.plan.run_limits.items() if bound}
@@ -194,7 +199,7 @@ class Supervisor:
             reads=tuple(self.plan.launch.get("reads", ())),
         )  # fmt: skip
         # inside the level's own walls, which may need more than they leave to the agent
-        bound = per_process(self.plan.limits, own_user=self.plan.isolation == "strong").wrap(argv)
+        bound = per_process(self.plan.limits, alone=self.plan.isolation == "strong").wrap(argv)
         return ISOLATIONS[self.plan.isolation].wrap(bound, env, place)
 
     def _set_up(self) -> str | None:

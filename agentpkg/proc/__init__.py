@@ -2,6 +2,7 @@
 
 from agentpkg.proc.child import Child, default_signals, detached, helping, spawn_detached, tell_detached
 from agentpkg.proc.load import Load, Meter, fair_memory, tasks
+from agentpkg.proc.pen import Pen, make_pen, penned
 from agentpkg.proc.rlimits import PerProcess, per_process
 from agentpkg.proc.run import Kept, Result, run
 from agentpkg.proc.tree import (
@@ -25,6 +26,7 @@ __all__ = [
     "Kept",
     "Load",
     "Meter",
+    "Pen",
     "PerProcess",
     "Process",
     "ProcessIdentity",
@@ -41,7 +43,9 @@ __all__ = [
     "kill_all",
     "kill_marked",
     "look",
+    "make_pen",
     "members",
+    "penned",
     "per_process",
     "run",
     "send",

@@ -13,11 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agentpkg.proc.load import tasks
+
 #: where util-linux has it, in a sandbox too
 _PRLIMIT = "/usr/bin/prlimit"
 
 #: bytes that any process may have of its own: interpreters reserve more than they use
 _LEAST_DATA = 1 << 30
+
+#: processes and threads that a user may start besides
+_ROOM = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class PerProcess:
         data: bytes of writable memory of its own (``RLIMIT_DATA``; ``RLIMIT_AS`` would break programs that reserve
             address space, such as node).
         file_size: bytes of one file that it writes (``RLIMIT_FSIZE``).
-        processes: how many processes its user may have (``RLIMIT_NPROC``). Only where that user is the session's own,
-            in a user namespace: elsewhere all the user's processes count. The superuser is never bound by it.
+        processes: how many processes and threads its user may have (``RLIMIT_NPROC``); all of that user's count, unless
+            the session has a user of its own, in a user namespace. The superuser is never bound by it.
     """
 
     data: int | None = None
@@ -46,7 +51,7 @@ class PerProcess:
         return (_PRLIMIT, *options, "--", *argv) if options and os.access(_PRLIMIT, os.X_OK) else argv
 
 
-def per_process(limits: Mapping[str, Any], own_user: bool = False) -> PerProcess:
+def per_process(limits: Mapping[str, Any], alone: bool = False) -> PerProcess:
     """What a session's ``limits`` mean for each of its processes.
 
     A process may have twice the memory of the whole session, since what it reserves is more than what it uses; a
@@ -54,12 +59,13 @@ def per_process(limits: Mapping[str, Any], own_user: bool = False) -> PerProcess
 
     Args:
         limits: as configured: ``memory``, ``disk`` and ``processes`` count.
-        own_user: the session has a user of its own, so that processes can be counted by the kernel.
+        alone: the session has a user of its own. Elsewhere all that the machine runs now may run besides, and the
+            bound is but a net under the limit, against storms of forks.
     """
     memory, disk, processes = (limits.get(name) for name in ("memory", "disk", "processes"))
     return PerProcess(
         data=max(2 * memory, _LEAST_DATA) if memory else None, file_size=disk or None,
-        processes=processes if own_user else None,
+        processes=processes and (processes if alone else tasks() + 2 * processes + _ROOM),
     )  # fmt: skip
 
 

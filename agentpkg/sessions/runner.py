@@ -3,13 +3,14 @@
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses.base import Launch, Reader, Reply, Stream, StreamEnd
-from agentpkg.proc import Child, Load, Meter, Process, tasks
+from agentpkg.proc import Child, Load, Meter, Pen, Process, tasks
 from agentpkg.sessions.limits import Breach, Limit, Usage, WallTime
 from agentpkg.sessions.log import Redactor, SessionLog
 from agentpkg.sessions.stream import Lines, together
@@ -74,7 +75,7 @@ class Hooks:
 def run(
     launch: Launch, reader: Reader, *, cwd: Path, env: Mapping[str, str], mark: str, log: SessionLog,
     redactor: Redactor, timeout: float, grace: float, limits: Sequence[Limit] = (),
-    hooks: Hooks | None = None, adopted: bool = False,
+    hooks: Hooks | None = None, adopted: bool = False, pen: Pen | None = None,
 ) -> Ended:  # fmt: skip
     """Runs an agent; nothing of it lives afterwards, also when this raises.
 
@@ -91,13 +92,15 @@ def run(
         limits: more bounds.
         hooks: what else to do meanwhile.
         adopted: the caller is a subreaper that runs nothing else: all its descendants belong to the agent.
+        pen: what the agent is born in; removed afterwards.
 
     Raises:
         Lacking: when it cannot be started.
     """
     full = {**env, **launch.env}
     stdin = None if launch.stdin is None else launch.stdin.encode("utf-8", "surrogateescape")
-    child = Child(launch.argv, env=full, cwd=cwd, stdin=stdin, keep_stdin=launch.keep_stdin)
+    with pen.around() if pen else nullcontext():
+        child = Child(launch.argv, env=full, cwd=cwd, stdin=stdin, keep_stdin=launch.keep_stdin)
     session = _Session(child, reader, log, redactor, grace, hooks or Hooks(), _Gauge(child, adopted))
     bounds = [WallTime(timeout), *limits]
     survivors: list[Process] = []
@@ -109,6 +112,8 @@ def run(
         session.take(child.drain())
         session.finish()
         child.close()
+        if pen is not None:
+            pen.close()
     session.look_back(bounds)
     return session.ended(tuple(process.pid for process in survivors))
 

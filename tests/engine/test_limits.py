@@ -66,7 +66,8 @@ def test_processor_time_of_processes_that_lost_their_parents_counts(shops: ShopF
 
 def test_a_fork_storm_ends_by_itself_and_without_a_trace(shops: ShopFactory) -> None:
     shop = shops(more="limits: {processes: 300}\n")
-    shop.agent("WP01", "storm() { storm & storm & }; storm; sleep 60")
+    # bounded by itself too, for the sake of the machine: 2000 processes
+    shop.agent("WP01", "storm() { [ $1 = 11 ] || { storm $(($1 + 1)) & storm $(($1 + 1)) & }; sleep 60; }; storm 1")
     row = session(shop)
     assert (row.outcome, (row.reason or "").split(":")[0]) == ("failed", "processes")
     until(lambda: not [pid for pid in shop.processes() if b"agent.sh" in _argv(pid)], what="the end of the storm")
@@ -87,8 +88,11 @@ def session_again(shop: Shop) -> object:
 
 
 @pytest.mark.slow
-def test_of_all_sessions_together_the_largest_ends_and_the_others_go_on(shops: ShopFactory) -> None:
-    shop = shops({"WP01": [], "WP02": []}, more="run: {limits: {memory: 300000000}}\n")
+def test_of_all_sessions_together_the_largest_ends_and_the_others_go_on(
+    shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTPKG_RUN_LIMITS_MEMORY", "300000000")
+    shop = shops({"WP01": [], "WP02": []})
     shop.agent("WP01", f"{eat(120)} & touch $here/one; wait_for go; save src/wp01.txt x")
     shop.agent("WP02", f"wait_for one; {eat(250)}")
     small = start(shop, "WP01")
