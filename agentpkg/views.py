@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentpkg.core import graph
+from agentpkg.core import graph, questions
 from agentpkg.core.model import (
     Entry,
     EventRow,
@@ -15,6 +15,7 @@ from agentpkg.core.model import (
     FeatureRow,
     FeatureState,
     PackageRow,
+    QuestionRow,
     ReviewRow,
     SessionRow,
     State,
@@ -37,6 +38,7 @@ class Seen:
         activity: what a running session did last, by session id.
         lost: live sessions whose supervisor is known to be dead: the ledger does not know it yet.
         target: the branch packages merge into.
+        questions: those that wait for people's answers.
     """
 
     feature: Feature
@@ -51,6 +53,7 @@ class Seen:
     worktrees_dir: str = ".worktrees"
     default_agent: str | None = None
     warnings: Sequence[str] = ()
+    questions: Sequence[QuestionRow] = ()
 
     def ids(self) -> list[str]:
         """Every package, in the files or in the ledger, sorted."""
@@ -112,6 +115,7 @@ def status(seen: Seen) -> Json:
         "work_packages": [_package(seen, wp, dependencies, dependents, done) for wp in seen.ids()],
         "critical_path": path,
         "estimate_seconds": seconds,
+        "questions": [question(one) for one in seen.questions],
         "warnings": [*seen.warnings, *(str(w) for w in seen.feature.warnings), *unsettled(seen)],
     }
 
@@ -231,6 +235,37 @@ def implement(session: SessionRow, row: PackageRow, attempts: int, seconds: int,
         "duration_seconds": seconds,
         "attempts": attempts,
         "usage": dict(session.usage) or None,
+    }
+
+
+def question(found: QuestionRow, now: str | None = None) -> Json:
+    """One of ``questions --json``; the document of ``answer``, ``approve`` and ``deny``.
+
+    Args:
+        now: tells whether the deadline has passed.
+    """
+    return {
+        "question": questions.name(found.number),
+        "kind": found.kind,
+        "feature": found.feature,
+        "wp": found.wp,
+        "session": found.session,
+        "candidate": found.subject,
+        "text": found.text,
+        "needs": list(found.details.get("needs") or ()),
+        "options": list(found.options),
+        "default": found.fallback,
+        "deadline": found.deadline,
+        "overdue": now is not None and questions.overdue(found, now),
+        "people": found.people,
+        "missing": questions.missing(found),
+        "approvers": list(found.approvers),
+        "excluded": list(found.excluded),
+        "asked_at": found.asked_at,
+        "state": found.state,
+        "answer": found.answer,
+        "answers": [dict(given) for given in found.answers],
+        "closed_at": found.closed_at,
     }
 
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from agentpkg.config.governance import Policy
 from agentpkg.core import chain
-from agentpkg.core.model import CheckResult, CheckStatus, Verdict, WorkPackage
+from agentpkg.core.model import CheckResult, CheckStatus, Need, Verdict, WorkPackage
 from agentpkg.git.repo import Git
 
 DELIVERABLES = "deliverables"
@@ -26,7 +27,7 @@ GROUPS = (DELIVERABLES, TEST_QUALITY, CODE_QUALITY, SPECIFICATION, GOVERNANCE)
 CHECK_TIMEOUT = 1800
 
 #: changes whenever the same definitions would be judged differently
-_RULES = 1
+_RULES = 2
 
 _DETAIL_LENGTH = 400
 
@@ -74,6 +75,7 @@ class Definitions:
         max_file_size: bytes.
         digests: SHA-256 of frozen inputs by name: ``wp``, ``spec``, ``constitution``, ….
         strategy: how the candidate is made.
+        policy: what needs an approval, and what is forbidden.
     """
 
     checks: tuple[CheckSpec, ...] = ()
@@ -86,6 +88,7 @@ class Definitions:
     max_file_size: int = 1_000_000
     digests: Mapping[str, str] = field(default_factory=dict)
     strategy: str = "merge"
+    policy: Policy = field(default_factory=Policy)
 
     def key(self) -> str:
         """SHA-256, in hex, of the definitions and of the rules that read them."""
@@ -156,6 +159,7 @@ class Reviewed:
     Attributes:
         tests_passed: over all reports; None when no check gave one.
         evidence_refs: for the audit entry: ``{"fr_id", "evidence_id"}``.
+        needs: what must be approved before the candidate lands.
     """
 
     verdict: Verdict
@@ -163,6 +167,7 @@ class Reviewed:
     tests_passed: int | None = None
     tests_failed: int | None = None
     evidence_refs: tuple[Mapping[str, str], ...] = ()
+    needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def check(context: ReviewContext, before: Mapping[str, Blob], after: Mapping[str
     paths = changed_paths(before, after)
     out = scope.judge(context, paths)
     return [
-        _in_scope(paths, out),
+        _in_scope(paths, out, context.definitions.policy.actions.scope != "forbidden"),
         _forbidden(out),
         _sizes(context, before, after, paths),
         *_submodules(before, after, paths),
@@ -51,8 +51,9 @@ def check(context: ReviewContext, before: Mapping[str, Blob], after: Mapping[str
     ]
 
 
-def _in_scope(paths: list[str], out: scope.OutOfScope) -> Finding:
-    outside = sorted({*out.not_allowed, *out.not_owned})
+def _in_scope(paths: list[str], out: scope.OutOfScope, may_extend: bool) -> Finding:
+    """With ``may_extend`` the policy, not this check, has the word on what lies beyond ``owned_files``."""
+    outside = sorted({*out.not_allowed, *(() if may_extend else out.not_owned)})
     data = {
         "changed": paths[:_SHOWN_PATHS],
         "count": len(paths),

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from agentpkg.checks.base import CheckSpec, CoverageSpec, Definitions
+from agentpkg.config.governance import Policy
 from agentpkg.config.policy import always_forbidden, commit_expression
 from agentpkg.config.settings import Review, Settings
 from agentpkg.core.model import WorkPackage
 
 
-def definitions(settings: Settings, package: WorkPackage, digests: Mapping[str, str]) -> Definitions:
+def definitions(settings: Settings, policy: Policy, package: WorkPackage, digests: Mapping[str, str]) -> Definitions:
     """What a candidate of ``package`` is judged by.
 
     Args:
@@ -27,12 +28,13 @@ def definitions(settings: Settings, package: WorkPackage, digests: Mapping[str, 
         max_file_size=limits.max_file_size,
         digests={**digests, "package": package.digest},
         strategy=settings.merge.strategy,
+        policy=policy,
     )
 
 
-def definitions_key(settings: Settings, package: WorkPackage, digests: Mapping[str, str]) -> str:
+def definitions_key(settings: Settings, policy: Policy, package: WorkPackage, digests: Mapping[str, str]) -> str:
     """The third part of a review's key: SHA-256, in hex, of :func:`definitions`."""
-    return definitions(settings, package, digests).key()
+    return definitions(settings, policy, package, digests).key()
 
 
 def _checks(review: Review) -> tuple[CheckSpec, ...]:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from agentpkg.checks import (
@@ -12,6 +13,7 @@ from agentpkg.checks import (
     coverage,
     deliverables,
     editable,
+    governance,
     history,
     requirements,
     runconfig,
@@ -67,15 +69,17 @@ def run_all(
     ran = _run_commands(Bench(context, overrides, packages, cancelled), specs, parallel)
     if isinstance(ran, NoVerdict):
         return ran
+    policy, needs = governance.check(context, before, after)
     facts = [
         *deliverables.check(context, after),
         *(runconfig.check(overrides) if specs else [_nothing_ran()]),
         *_coverage(context, ran, changes.changed_paths(before, after), after),
         *changes.check(context, before, after),
         *history.check(context),
+        *policy,
         *extra,
     ]
-    return _conclude(context, store, ran, facts)
+    return replace(_conclude(context, store, ran, facts), needs=tuple(needs))
 
 
 def _acceptance(context: ReviewContext) -> list[CheckSpec]:

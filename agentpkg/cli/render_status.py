@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from agentpkg.cli import render
+from agentpkg.cli import render, render_questions
 from agentpkg.cli.render import Part, line
 from agentpkg.cli.render_package import Json, Look, facts, running_time, some, state_word, suffix, word
 
@@ -21,13 +21,18 @@ def status(look: Look) -> list[Text]:
     """All of it, however long."""
     packages = look.document["work_packages"]
     detailed = None if len(packages) <= _MANY else _ACTIVE
-    return [*head(look), *_blocks(look, packages, detailed), Text(""), *foot(look)]
+    return [*head(look), *_blocks(look, packages, detailed), *_asked(look), Text(""), *foot(look)]
+
+
+def _asked(look: Look) -> list[Text]:
+    """What waits for people's answers."""
+    return [render_questions.brief(one) for one in look.document.get("questions", ())]
 
 
 def board(look: Look, height: int) -> list[Text]:
     """As much of it as ``height`` lines can hold, what somebody may act on first."""
     packages = look.document["work_packages"]
-    around = [*head(look), Text(""), *foot(look)]
+    around = [*head(look), *_asked(look), Text(""), *foot(look)]
     room = max(3, height - len(around))
     for body in (
         _blocks(look, packages, None),
@@ -40,7 +45,7 @@ def board(look: Look, height: int) -> list[Text]:
             break
     if len(body) > room:
         body = [*body[: room - 1], line((f"  … {len(body) - room + 1} more lines", "dim"))]
-    return [*head(look), *body, Text(""), *foot(look)]
+    return [*head(look), *body, *_asked(look), Text(""), *foot(look)]
 
 
 def head(look: Look) -> list[Text]:

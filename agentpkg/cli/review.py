@@ -10,6 +10,7 @@ from agentpkg.cli.common import Speaker, package_words, project_at, titles, verb
 from agentpkg.core.model import State, Verdict
 from agentpkg.engine import merging, recovery
 from agentpkg.engine import review as judging
+from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.moving import Moved
 from agentpkg.engine.project import Project
 from agentpkg.engine.review import Judged
@@ -59,6 +60,8 @@ def _show(project: Project, judged: Judged, document: dict[str, Any], merge: boo
 def _land(project: Project, feature: str, wp: str, actor: str, document: dict[str, Any], speak: Speaker) -> int:
     """Lands an approved candidate; where the target has moved meanwhile, the new candidate is judged and told too."""
     merged = merging.land(project, feature, wp, actor)
+    if isinstance(merged, Waiting):
+        raise merged.error()
     if isinstance(merged, merging.Rejected):
         again = views.review(merged.judged.review)
         _show(project, merged.judged, again, False, speak)

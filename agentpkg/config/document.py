@@ -6,6 +6,7 @@ keys are seen, and aliases that multiply are stopped by a budget of nodes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
@@ -14,6 +15,9 @@ from agentpkg.core.model import Problem
 
 #: a key's place: ``("review", "checks", 0, "run")``
 Path = tuple[str | int, ...]
+
+#: bytes; a larger file is refused unread
+MAX_SIZE = 1 << 20
 
 _DEEPEST = 20
 #: more values than a configuration written by a person has; aliases may multiply
@@ -58,6 +62,23 @@ def shown(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= 80 else text[:77] + "…"
+
+
+def read_file(path: FilePath) -> bytes:
+    """The bytes of a file of people's; none where there is no file.
+
+    Raises:
+        OSError: it is no file, larger than 1 MiB, or cannot be read.
+    """
+    if not path.exists():
+        return b""
+    if not path.is_file():
+        raise OSError("it is no file")
+    with path.open("rb") as file:
+        data = file.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise OSError("it is larger than 1 MiB")
+    return data
 
 
 def read(text: str, file: str) -> Document:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import TypeAdapter, ValidationError
 
 from agentpkg.config import schema
-from agentpkg.config.document import Document, Path, pick, read, scalar, shown
+from agentpkg.config.document import Document, Path, pick, read, read_file, scalar, shown
 from agentpkg.config.messages import explain
 from agentpkg.config.rules import broken_rules
 from agentpkg.config.settings import RESERVED, Settings
@@ -20,9 +20,6 @@ from agentpkg.core.model import Problem
 
 #: where the configuration lies in a work tree
 CONFIG_FILE = ".kittify/config.yaml"
-
-#: bytes; a larger file is refused unread
-MAX_SIZE = 1 << 20
 
 #: flags whose name differs from the key they set
 _FLAGS = {"agent.timeout_seconds": "--timeout", "agent.harness": "--agent"}
@@ -124,7 +121,7 @@ def load(work_tree: FilePath, environ: Mapping[str, str], flags: Mapping[str, An
         BadInput: with every problem in ``details.problems``.
     """
     try:
-        data = _read_file(work_tree / CONFIG_FILE)
+        data = read_file(work_tree / CONFIG_FILE)
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
@@ -153,18 +150,6 @@ def parse(text: str, file: str, environ: Mapping[str, str], flags: Mapping[str, 
         ".".join(path): origin for path, _ in schema.flat(settings) if (origin := layers.origin(path)) is not None
     }
     return Loaded(settings, origins, hashlib.sha256(text.encode()).hexdigest(), tuple(warnings))
-
-
-def _read_file(path: FilePath) -> bytes:
-    if not path.exists():
-        return b""
-    if not path.is_file():
-        raise OSError("it is no file")
-    with path.open("rb") as file:
-        data = file.read(MAX_SIZE + 1)
-    if len(data) > MAX_SIZE:
-        raise OSError("it is larger than 1 MiB")
-    return data
 
 
 def _refusal(problems: Sequence[Problem]) -> BadInput:

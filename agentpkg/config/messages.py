@@ -32,17 +32,20 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
-def explain(error: Any, written: Callable[[Path], str | None]) -> tuple[Path, str, str]:
+def explain(
+    error: Any, written: Callable[[Path], str | None], keys: Callable[[Path], Sequence[str]] = known_keys
+) -> tuple[Path, str, str]:
     """One finding of pydantic's as ``(path, offending value, what is wrong)``.
 
     Args:
         written: the very text of the value at a path, None where there is none: ``yes`` and not ``True``.
+        keys: the keys that may stand below a path.
     """
     path: Path = tuple(step for step in error["loc"] if step != "[key]")
     kind = error["type"]
     if kind == "unexpected_keyword_argument":
         key = str(path[-1])
-        return path, key, "unknown key" + nearest(key, known_keys(path[:-1]))
+        return path, key, "unknown key" + nearest(key, keys(path[:-1]))
     if kind == "missing":
         return path, str(path[-1]), _RIGHT[kind]({})
     text = None if "[key]" in error["loc"] else written(path)

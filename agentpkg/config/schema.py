@@ -20,13 +20,17 @@ def variables() -> Mapping[str, Path]:
     return {ENVIRONMENT_PREFIX + "_".join(path).upper(): path for path in _leaves(Settings, ()) if path[0] != "agents"}
 
 
-def known_keys(path: Path) -> list[str]:
-    """The keys that may stand below ``path``; none where any may."""
-    kind = _type_at(path)
+def known_keys(path: Path, root: Any = Settings) -> list[str]:
+    """The keys that may stand below ``path``; none where any may.
+
+    Args:
+        root: the class of the whole file.
+    """
+    kind = _type_at(path, root)
     if not dataclasses.is_dataclass(kind):
         return list(BUILT_IN_AGENTS) if path == ("agents",) else []
     names = [field.name for field in dataclasses.fields(kind)]
-    return names if path else [*names, *RESERVED]
+    return names if path or root is not Settings else [*names, *RESERVED]
 
 
 def takes_text(path: Path) -> bool:
@@ -74,8 +78,8 @@ def _leaves(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             yield here
 
 
-def _type_at(path: Path) -> Any:
-    kind: Any = Settings
+def _type_at(path: Path, root: Any = Settings) -> Any:
+    kind: Any = root
     for step in path:
         kind = _bare(kind)
         if dataclasses.is_dataclass(kind):

@@ -318,6 +318,21 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """Why a candidate may not land without people's word.
+
+    Attributes:
+        action: ``merge``, ``package``, ``dependencies``, ``migrations``, ``workflows``, ``paths`` or ``scope``.
+        detail: one line for people.
+        paths: those that it is about, as many as are kept.
+    """
+
+    action: str
+    detail: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewRow:
     """A recorded review: one per (branch tip, target tip, definitions)."""
 
@@ -336,6 +351,51 @@ class ReviewRow:
     tests_passed: int | None = None
     tests_failed: int | None = None
     created_at: str = ""
+    #: what must be approved before this candidate lands
+    needs: tuple[Need, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    """One question in the queue that people answer.
+
+    Attributes:
+        number: people call it by this: ``Q3``.
+        kind: what it is about: ``approval`` of a candidate.
+        session: the live session that asked; None for none.
+        subject: what exactly it is bound to: a candidate's commit.
+        text: the question, one line.
+        details: what decides whether an answer still holds, and more to show; JSON without floats.
+        options: the answers there are; the first one lets things go on.
+        fallback: the answer once the deadline has passed.
+        deadline: RFC 3339; None: it waits for ever.
+        people: how many different people have to give the first option.
+        approvers: ``human:LOGIN`` of those who may answer; empty: any person.
+        excluded: ``human:LOGIN`` of those who may not.
+        answers: ``{"by", "answer", "reason", "time"}``, in order.
+        state: ``open``, ``answered``, ``expired`` (what it was bound to has changed) or ``withdrawn``.
+        answer: the one that holds; None while there is none.
+    """
+
+    number: int
+    kind: str
+    feature: str
+    wp: str | None
+    session: str | None
+    subject: str
+    text: str
+    details: Mapping[str, Any]
+    options: tuple[str, ...]
+    fallback: str
+    deadline: str | None
+    people: int
+    approvers: tuple[str, ...]
+    excluded: tuple[str, ...]
+    asked_at: str
+    answers: tuple[Mapping[str, Any], ...] = ()
+    state: str = "open"
+    answer: str | None = None
+    closed_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ TABLE: Mapping[tuple[str, str], frozenset[str]] = {
     (_S.FOR_REVIEW, _S.DOING): frozenset({"agent"}),
     (_S.DOING, _S.FOR_REVIEW): frozenset({"agent"}),
     (_S.DOING, _S.BLOCKED): frozenset({"agent", "system"}),
-    (_S.FOR_REVIEW, _S.FOR_REVIEW): frozenset({"ci"}),
+    # reviews by ci; questions by ci, answered by people, or by their deadline
+    (_S.FOR_REVIEW, _S.FOR_REVIEW): frozenset({"ci", "human", "system"}),
     (_S.FOR_REVIEW, _S.BLOCKED): frozenset({"ci"}),
     (_S.FOR_REVIEW, _S.DONE): frozenset({"ci", "human"}),
     (_S.BLOCKED, _S.FOR_REVIEW): frozenset({"human"}),

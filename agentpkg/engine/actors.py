@@ -8,6 +8,8 @@ from agentpkg.core.errors import NotAllowed
 
 #: the mark every process of a session carries
 MARK = "AGENTPKG_SESSION"
+#: the module that supervises a session; the session's folder is its argument
+SUPERVISOR = "agentpkg.engine.supervisor"
 
 
 def current(environ: Mapping[str, str], owner: Callable[[str], str | None]) -> str:
@@ -51,7 +53,7 @@ def _marks(environ: Mapping[str, str]) -> Iterator[str]:
     if MARK in environ:
         yield environ[MARK]
     for pid in _ancestors(os.getppid()):
-        mark = _mark_of(pid)
+        mark = _mark_of(pid) or _supervised_by(pid)
         if mark:
             yield mark
 
@@ -94,6 +96,35 @@ def _mark_of(pid: int) -> str | None:
         return None
     prefix = MARK.encode() + b"="
     return next((v[len(prefix) :].decode("utf-8", "replace") for v in variables if v.startswith(prefix)), None)
+
+
+def _supervised_by(pid: int) -> str | None:
+    """The session that a process supervises: whoever descends from it is its agent, whatever became of the mark.
+
+    A supervisor adopts what its agent leaves behind, so a process that got rid of its environment and its parents is
+    still below it.
+    """
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as handle:
+            words = handle.read().decode("utf-8", "replace").split("\0")
+    except FileNotFoundError:
+        words = _words_elsewhere(pid)
+    except OSError:
+        return None
+    if SUPERVISOR not in words[:-1]:
+        return None
+    return os.path.basename(words[words.index(SUPERVISOR) + 1])
+
+
+def _words_elsewhere(pid: int) -> list[str]:
+    if os.path.isdir("/proc/self"):
+        return []
+    import psutil
+
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
 
 
 def _mark_elsewhere(pid: int) -> str | None:

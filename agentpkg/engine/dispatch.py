@@ -20,7 +20,7 @@ from agentpkg.config.policy import package_scope
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, Problem, SessionRow, WorkPackage
-from agentpkg.engine import conclude, conversation, frozen, lease, prompting, room, tampering, transition
+from agentpkg.engine import actors, conclude, conversation, frozen, lease, prompting, room, tampering, transition
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree, write_atomic
@@ -140,6 +140,7 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
             f"{feature.id} has no {wp}", f"it has {', '.join(feature.packages) or 'no work packages'}",
             code="unknown_package",
         )  # fmt: skip
+    project.require_good_policy()
     chosen = effective(project.loaded, feature, replace(package, agent=wish.agent) if wish.agent else package)
     agent = agent_named(project.settings, wish.agent or chosen.agent)
     if wish.timeout is not None:
@@ -239,7 +240,7 @@ def _write_folder(project: Project, folder: Path, ready: _Ready, session: Sessio
 def _take_lease(project: Project, ready: _Ready, session: SessionRow, branch: str, bundle: Bundle) -> None:
     said: dict[str, Any] = {
         "agent": session.agent, "harness": session.harness, "model": session.model, "branch": branch,
-        "isolation": session.isolation, "prompt_sha256": bundle.sha256,
+        "isolation": session.isolation, "prompt_sha256": bundle.sha256, "dispatched_by": project.actor,
         **frozen.freeze(project, ready.feature, ready.package),
     }  # fmt: skip
     with project.ledger.write() as tx:
@@ -334,6 +335,6 @@ def _spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[
         "copied": sorted(copied),
     }
     return proc.spawn_detached(
-        [sys.executable, "-P", "-m", "agentpkg.engine.supervisor", str(folder)],
+        [sys.executable, "-P", "-m", actors.SUPERVISOR, str(folder)],
         env=dict(project.environ), cwd=folder, stdin=json.dumps(hidden).encode(), log=folder / "supervisor.log",
     )  # fmt: skip

@@ -29,7 +29,7 @@ def freeze(project: Project, feature: Feature, package: WorkPackage) -> dict[str
     The ``config_sha256`` among them is only compared, so that a change while a session runs is seen.
     """
     keep = store(project)
-    said = {"config_sha256": project.loaded.digest}
+    said = {"config_sha256": config_digest(project.work_tree, project.loaded.digest)}
     for key, path in (("wp_sha256", package.path), ("spec_sha256", f"{feature.path}/spec.md")):
         file = project.work_tree / path
         if file.is_file():

@@ -22,7 +22,7 @@ def see(project: Project, feature: Feature) -> Seen:
         return replace(
             _bare(project, feature), row=look.feature(feature.id), rows=rows, sessions=sessions,
             done_elsewhere=frozenset(f"{r.feature}/{r.wp}" for r in look.packages() if r.state is State.DONE),
-            activity=_activity(project, sessions.values()),
+            activity=_activity(project, sessions.values()), questions=look.questions(feature.id, open_only=True),
             lost=frozenset(s.id for s in sessions.values() if s.ended_at is None and is_dead(s)),
         )  # fmt: skip
 

@@ -6,14 +6,15 @@ crash asks the target's history whether it did happen, and records it or forgets
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agentpkg import files
 from agentpkg.core.errors import Busy, FellShort, NotAllowed
-from agentpkg.core.model import PackageRow, ReviewRow, State, Verdict
-from agentpkg.engine import frozen, transition
+from agentpkg.core.model import PackageRow, QuestionRow, ReviewRow, State, Verdict
+from agentpkg.engine import approvals, frozen, transition
+from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.cleaning import after_landing
 from agentpkg.engine.project import Project
 from agentpkg.engine.review import Cancelled, Judged, approval, make_candidate, require_for_review, review, tips
@@ -66,30 +67,37 @@ class _Intent:
     #: a person's reason in place of an approval
     forced: str | None
     definitions: str
+    #: the question that people answered, and who approved
+    approved: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Metadata of the ``done`` entry."""
         return {
             "merge_commit": self.candidate, "candidate": self.candidate, "base": self.base, "head": self.head,
             "strategy": self.strategy,
-            # whoever landed it by hand stands for it; agentpkg's own landings rest on the review alone
-            **({"approved_by": self.actor} if self.actor.startswith("human:") else {}),
+            # whoever landed it by hand stands for it; agentpkg's own landings rest on the review, and on who was asked
+            **({"approved_by": by} if (by := self._approved_by()) else {}), **self.approved,
         }  # fmt: skip
+
+    def _approved_by(self) -> str:
+        if self.actor.startswith("human:"):
+            return self.actor
+        return ", ".join(self.approved.get("approvals", ()))
 
 
 def land(
     project: Project, feature: str, wp: str, actor: str, cancelled: Cancelled = lambda: False, *,
     approved_by: str | None = None,
-) -> Merged | Rejected:  # fmt: skip
+) -> Merged | Rejected | Waiting:  # fmt: skip
     """Reviews the package on today's target where no review has, and lands what was approved.
 
     Args:
         cancelled: asked while checks run; True stops them.
-        approved_by: the person whose word this is, for packages with ``approval: required``.
+        approved_by: the person whose word this is, where the candidate needs one.
 
     Raises:
-        NotAllowed: it does not wait for review, a person must approve it first, or the user's own changes are in the
-            way.
+        NotAllowed: it does not wait for review, ``approved_by`` may not approve it, or the user's own changes are in
+            the way.
         Busy: the user's checkout or another command holds what this needs.
         Lacking: no verdict was possible.
         Interrupted: ``cancelled`` said so.
@@ -99,15 +107,17 @@ def land(
             judged = review(project, feature, wp, cancelled)
             if judged.review.verdict is not Verdict.APPROVED:
                 return Rejected(judged)
-            _require_person(project, judged.row, approved_by)
+            people = approvals.require(project, judged.row, judged.review, approved_by)
+            if isinstance(people, Waiting):
+                return people
             proof = transition.Approved(judged.review)
-            merged = _move_target(project, judged.row, proof, judged.review, actor)
+            merged = _move_target(project, judged.row, proof, judged.review, actor, people)
             if merged is not None:
                 return merged
     raise _restless()
 
 
-def land_approved(project: Project, feature: str, wp: str, actor: str) -> Merged | Rejected:
+def land_approved(project: Project, feature: str, wp: str, actor: str) -> Merged | Rejected | Waiting:
     """As :func:`land`, for a package whose branch tip has an approval, be it on an older target.
 
     Raises:
@@ -122,21 +132,16 @@ def land_approved(project: Project, feature: str, wp: str, actor: str) -> Merged
     return land(project, feature, wp, actor, approved_by=actor)
 
 
-def _require_person(project: Project, row: PackageRow, approved_by: str | None) -> None:
-    if approved_by is None and frozen.work_package(project, row).approval == "required":
-        raise NotAllowed(
-            f"{row.wp} passed its review, but a person must approve it before it lands",
-            f"`agentpkg move {row.feature} {row.wp} --to done` approves and lands it",
-            code="approval_required",
-        )
-
-
 def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> Merged:
     """Lands the current candidate without an approval, or accepts a branch tip that is already on the target.
 
     Raises:
         FellShort: it conflicts with the target.
+        NotAllowed: the policy forbids it.
     """
+    if project.policy.actions.force == "forbidden":
+        raise NotAllowed("the policy forbids to land anything by force", "see .kittify/governance.yaml: actions.force",
+                         code="force_forbidden")  # fmt: skip
     row = require_for_review(project, feature, wp)
     proof = transition.Forced(actor, reason)
     with _landing_lock(project):
@@ -211,12 +216,15 @@ def _proof(project: Project, intent: _Intent) -> transition.Proof:
 
 
 def _move_target(
-    project: Project, row: PackageRow, proof: transition.Proof, found: ReviewRow, actor: str
-) -> Merged | None:
+    project: Project, row: PackageRow, proof: transition.Proof, found: ReviewRow, actor: str,
+    people: QuestionRow | None = None,
+) -> Merged | None:  # fmt: skip
     """Moves the target to the candidate and records it; None when the target is elsewhere by now."""
     if found.candidate is None:
         raise NotAllowed(f"{row.wp} has no candidate", "review it again")
     intent = _intent(project, row, proof, found, actor)
+    if people is not None:
+        intent = replace(intent, approved=approvals.as_mapping(people))
     path = project.state / _INTENT
     files.write_atomic(path, json.dumps(asdict(intent)), sync=True)
     outcome: landing.Outcome | None = None

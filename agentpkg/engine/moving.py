@@ -7,6 +7,7 @@ from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import FeatureState, PackageRow, State
 from agentpkg.engine import attach, control, frozen, merging, recovery, transition
+from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.project import Project
 
 
@@ -116,11 +117,13 @@ def move_feature(project: Project, name: str, to: FeatureState, reason: str | No
 
 def _land(project: Project, row: PackageRow, wish: Wish, actor: str) -> Moved | NotApproved:
     if wish.force:
-        merged: merging.Merged | merging.Rejected = merging.force(
+        merged: merging.Merged | merging.Rejected | Waiting = merging.force(
             project, row.feature, row.wp, actor, wish.reason or ""
         )
     else:
         merged = merging.land_approved(project, row.feature, row.wp, actor)
+    if isinstance(merged, Waiting):
+        raise merged.error()
     if isinstance(merged, merging.Rejected):
         return NotApproved(merged.judged.row.reason or "see the review")
     feature = project.ledger.feature(row.feature)

@@ -116,12 +116,19 @@ def new_session_id(random: bytes, now: float | None = None) -> str:
     return "sess_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
-def config_digest(work_tree: Path) -> str:
-    """The SHA-256 of the configuration file's bytes, in hex; of nothing where there is none.
+def config_digest(work_tree: Path, config: str | None = None) -> str:
+    """What tells one state of configuration and policy from another: SHA-256, in hex, of what the two files hold.
 
-    The same as :attr:`agentpkg.config.Loaded.digest`, without reading what it says.
+    Args:
+        config: :attr:`agentpkg.config.Loaded.digest`, where the configuration has been read already.
     """
+    config = config or hashlib.sha256(_bytes(work_tree / ".kittify" / "config.yaml")).hexdigest()
+    policy = _bytes(work_tree / ".kittify" / "governance.yaml")
+    return hashlib.sha256(config.encode() + policy).hexdigest() if policy else config
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return hashlib.sha256(read_bounded(work_tree / ".kittify" / "config.yaml", _LIMIT, follow=True)).hexdigest()
+        return read_bounded(path, _LIMIT, follow=True)
     except FileNotFoundError:
-        return hashlib.sha256(b"").hexdigest()
+        return b""

@@ -23,6 +23,7 @@ from agentpkg.relay import client
 
 if TYPE_CHECKING:
     from agentpkg.bus.listen import Wakeups
+    from agentpkg.config.governance import Policy
 
 
 @dataclass
@@ -73,6 +74,17 @@ class Project:
         return self._existing
 
     @cached_property
+    def policy(self) -> "Policy":
+        """``.kittify/governance.yaml``. Raises :class:`BadInput` with all its problems."""
+        from agentpkg.config.governance import load_policy
+
+        return load_policy(self.work_tree)
+
+    def require_good_policy(self) -> None:
+        """Raises :class:`BadInput` for a bad policy now, before work rests on it."""
+        assert self.policy
+
+    @cached_property
     def control(self) -> Git:
         """The control dir, in which content is read and candidates are made."""
         return open_control(self.repository, self.settings.worktree.filters)
@@ -94,15 +106,16 @@ class Project:
         return user_identity(self.work_tree)
 
     def reread(self) -> "Project":
-        """This project with the configuration and the feature folders as they are now, and the same open ledger.
+        """This project with configuration, policy and feature folders as they are now, and the same open ledger.
 
         Raises:
-            BadInput: a bad configuration, with all its problems.
+            BadInput: a bad configuration or policy, with all its problems.
         """
         fresh = replace(self, loaded=load(self.work_tree, self.environ, self.flags))
         for name in ("ledger", "_existing", "control", "actor", "user"):
             if name in self.__dict__:
                 fresh.__dict__[name] = self.__dict__[name]
+        fresh.require_good_policy()
         return fresh
 
     # ----------------------------------------------------------------- features

@@ -137,11 +137,13 @@ def _why(reason: str | None, rejected: bool) -> str:
 
 
 def _feedback(project: Project, row: PackageRow) -> str:
-    """What a person wrote with a ``move``, unless a session has started since."""
+    """What a person wrote with a ``move`` or a ``deny``, unless a session has started since."""
     found = ""
     for entry in project.ledger.entries(row.feature, wp=row.wp):
         if entry.transition.endswith("->doing"):
             found = ""
+        elif entry.metadata.get("kind") == "denial" and entry.metadata.get("reason"):
+            found = f"{entry.actor} denied it: {entry.metadata['reason']}"
         elif entry.metadata.get("kind") == "feedback":
             data = store(project).get(str(entry.metadata["feedback"]))
             found = data.decode("utf-8", "replace") if data else ""

@@ -3,9 +3,10 @@
 import os
 
 from agentpkg import proc
+from agentpkg.core import questions
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import SessionRow
-from agentpkg.engine import conclude, dispatch, lease, merging
+from agentpkg.engine import approvals, conclude, dispatch, lease, merging
 from agentpkg.engine.lease import is_dead
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
@@ -31,6 +32,8 @@ def reconcile(project: Project) -> list[str]:
         if is_dead(row) and lease.take(project.ledger, row.id, os.getpid(), is_dead):
             _conclude_orphan(project, row)
             done.append(f"session {row.id} of {row.wp} had lost its supervisor")
+    for question in approvals.settle(project):
+        done.append(f"{questions.name(question.number)} of {question.wp}: nobody answered in time: {question.answer}")
     return done + merging.recover(project)
 
 

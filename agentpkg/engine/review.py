@@ -15,7 +15,7 @@ from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import CheckResult, PackageRow, ReviewRow, State, Verdict, WorkPackage
-from agentpkg.engine import frozen, transition
+from agentpkg.engine import approvals, frozen, transition
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
 from agentpkg.git import candidate, worktrees
@@ -57,7 +57,7 @@ def review(project: Project, feature: str, wp: str, cancelled: Cancelled = lambd
     with files.lock(lock, timeout=0, what=f"the review of {feature} {wp}"):
         head, base = tips(project, row)
         package = frozen.work_package(project, row)
-        key = definitions_key(project.settings, package, frozen.digests(project, row))
+        key = definitions_key(project.settings, project.policy, package, frozen.digests(project, row))
         known = project.ledger.review(feature, wp, head, base, key)
         if known is not None and _still_there(project, known):
             return Judged(known, _recall(project, row, known), True)
@@ -115,10 +115,13 @@ def _cycle(project: Project, row: PackageRow, head: str) -> int:
 
 def _recall(project: Project, row: PackageRow, known: ReviewRow) -> PackageRow:
     """The package with the recorded verdict, which it may have lost when a person moved it."""
-    if (row.verdict, row.candidate, row.head) == (known.verdict, known.candidate, known.head):
+    same = (row.verdict, row.candidate, row.head) == (known.verdict, known.candidate, known.head)
+    asked = approvals.prepare(project, known)
+    if same and approvals.standing(project.ledger, known, asked)[0] is not approvals.Standing.UNASKED:
         return row
     with project.ledger.write() as tx:
-        row = transition.recalled(tx, known, project.settings.agent.max_review_cycles)
+        row = row if same else transition.recalled(tx, known, project.settings.agent.max_review_cycles)
+        approvals.ask(tx, row, known, asked)
     project.poke()
     return row
 
@@ -134,7 +137,7 @@ def _judge(project: Project, row: PackageRow, package: WorkPackage, blank: Revie
     return (
         replace(
             blank, verdict=done.verdict, candidate=made.commit, checks=tuple(done.checks),
-            tests_passed=done.tests_passed, tests_failed=done.tests_failed,
+            tests_passed=done.tests_passed, tests_failed=done.tests_failed, needs=done.needs,
         ),
         done.evidence_refs,
     )  # fmt: skip
@@ -171,7 +174,7 @@ def context(project: Project, row: PackageRow, package: WorkPackage, made: candi
         feature=row.feature, wp=package, control=project.control,
         outside=(project.work_tree, project.repository.common_dir), base=made.base, head=made.head,
         candidate=made.commit, target=feature.target,
-        definitions=definitions(project.settings, package, frozen.digests(project, row)),
+        definitions=definitions(project.settings, project.policy, package, frozen.digests(project, row)),
         identities=frozenset({_person(user), *(_person(agent_identity(a)) for a in agents)}),
         tracked_changes=changed.tracked if changed is not None else None,
         untracked=changed.untracked if changed is not None else (),
@@ -194,7 +197,9 @@ def _person(who: Identity) -> str:
 
 
 def _record(project: Project, found: ReviewRow, evidence: Sequence[Mapping[str, str]]) -> PackageRow:
+    asked = approvals.prepare(project, found)
     with project.ledger.write() as tx:
         row = transition.judged(tx, found, project.settings.agent.max_review_cycles, evidence)
+        approvals.ask(tx, row, found, asked)
     project.poke()
     return row

@@ -121,6 +121,11 @@ def migrate(connection: sqlite3.Connection, path: Path, scripts: Sequence[str] |
         _apply(connection, path, scripts)
 
 
+def is_outdated(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether an older agentpkg made the schema."""
+    return 0 < _version(connection, path, len(migrations())) < len(migrations())
+
+
 def _apply(connection: sqlite3.Connection, path: Path, scripts: Sequence[str]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from agentpkg.core import chain
 from agentpkg.core.errors import Busy
-from agentpkg.core.model import Entry, FeatureRow, PackageRow, ReviewRow, SessionRow
+from agentpkg.core.model import Entry, FeatureRow, PackageRow, QuestionRow, ReviewRow, SessionRow
 from agentpkg.ledger import db, rows
 from agentpkg.ledger.reading import Reader
 
@@ -79,11 +79,21 @@ class Ledger(Reader):
     def _migrated(cls, ledger: Self) -> Self:
         try:
             with db.errors_for_people(ledger.path):
-                db.migrate(ledger._connection(), ledger.path)
+                connection = ledger._connection()
+                if ledger._read_only and db.is_outdated(connection, ledger.path):
+                    # a reader's own connection refuses to write, also what upkeep needs
+                    with closing(db.connect(ledger.path)) as upkeep:
+                        db.migrate(upkeep, ledger.path)
+                else:
+                    db.migrate(connection, ledger.path)
         except BaseException:
             ledger.close()
             raise
         return ledger
+
+    def now(self) -> str:
+        """The ledger's time, as entries have it."""
+        return chain.rfc3339(self._clock())
 
     @contextmanager
     def write(self) -> Iterator["Transaction"]:
@@ -260,6 +270,18 @@ class Transaction(Reader):
     def put_review(self, row: ReviewRow) -> None:
         """Inserts a review, or replaces the one of the same branch tip, target tip and definitions."""
         self._put(rows.REVIEWS, row)
+
+    def put_question(self, row: QuestionRow) -> None:
+        """Inserts or replaces a question."""
+        self._put(rows.QUESTIONS, row)
+
+    def next_question(self) -> int:
+        """The number that the next question gets."""
+        return int(self._values("last_question")[0][0]) + 1
+
+    def now(self) -> str:
+        """The ledger's time, as entries have it."""
+        return chain.rfc3339(self._clock())
 
     def emit(
         self, subject: str, payload: Mapping[str, Any], *, entry: Entry | None = None, key: str | None = None

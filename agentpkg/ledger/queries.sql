@@ -39,6 +39,15 @@ SELECT {columns} FROM reviews WHERE feature = ? AND wp = ? ORDER BY number
 -- name: review
 SELECT {columns} FROM reviews WHERE feature = ? AND wp = ? AND head = ? AND base = ? AND definitions = ?
 
+-- name: questions
+SELECT {columns} FROM questions {where} ORDER BY number
+
+-- name: question
+SELECT {columns} FROM questions WHERE number = ?
+
+-- name: last_question
+SELECT coalesce(max(number), 0) FROM questions
+
 -- name: emit
 INSERT INTO events (id, subject, payload) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING
 

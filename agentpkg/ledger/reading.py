@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg.core import chain
-from agentpkg.core.model import Entry, EventRow, FeatureRow, PackageRow, ReviewRow, SessionRow
+from agentpkg.core.model import Entry, EventRow, FeatureRow, PackageRow, QuestionRow, ReviewRow, SessionRow
 from agentpkg.ledger import db, rows
 from agentpkg.ledger.rows import Row
 
@@ -63,6 +63,18 @@ class Reader(ABC):
     def review(self, feature: str, wp: str, head: str, base: str, definitions: str) -> ReviewRow | None:
         """The recorded review of this branch tip on this target tip by these definitions."""
         return self._one(rows.REVIEWS, "review", feature, wp, head, base, definitions)
+
+    def questions(
+        self, feature: str | None = None, wp: str | None = None, *, kind: str | None = None, open_only: bool = False
+    ) -> list[QuestionRow]:
+        """Questions to people, in the order they were asked; with ``open_only`` those that wait for an answer."""
+        conditions = {"feature = ?": feature, "wp = ?": wp, "kind = ?": kind}
+        where, values = _where(conditions, "state = 'open'" if open_only else None)
+        return self._all(rows.QUESTIONS, "questions", *values, where=where)
+
+    def question(self, number: int) -> QuestionRow | None:
+        """One question."""
+        return self._one(rows.QUESTIONS, "question", number)
 
     # ----------------------------------------------------------------------- the chain
 

@@ -13,8 +13,10 @@ from agentpkg.core.model import (
     FailureClass,
     FeatureRow,
     FeatureState,
+    Need,
     Outcome,
     PackageRow,
+    QuestionRow,
     ReviewRow,
     SessionRow,
     State,
@@ -52,6 +54,10 @@ def _mapping(text: Any) -> Any:
 
 def _checks(text: Any) -> tuple[CheckResult, ...]:
     return tuple(CheckResult(**check) for check in json.loads(text))
+
+
+def _needs(text: Any) -> tuple[Need, ...]:
+    return tuple(Need(**{**need, "paths": tuple(need["paths"])}) for need in json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,8 @@ def _stored(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return chain.safe_text(value)
-    if isinstance(value, tuple) and value and isinstance(value[0], CheckResult):
-        return to_json([asdict(check) for check in value])
+    if isinstance(value, tuple) and value and isinstance(value[0], CheckResult | Need):
+        return to_json([asdict(one) for one in value])
     return to_json(value)
 
 
@@ -122,7 +128,12 @@ PACKAGES = _table(
 )
 SESSIONS = _table("sessions", SessionRow, ["id"], outcome=Outcome, reason_class=FailureClass, usage=_mapping)
 REVIEWS = _table(
-    "reviews", ReviewRow, ["feature", "wp", "head", "base", "definitions"], verdict=Verdict, checks=_checks
-)
+    "reviews", ReviewRow, ["feature", "wp", "head", "base", "definitions"], verdict=Verdict, checks=_checks,
+    needs=_needs,
+)  # fmt: skip
+QUESTIONS = _table(
+    "questions", QuestionRow, ["number"], details=_mapping, options=_tuple, approvers=_tuple, excluded=_tuple,
+    answers=_tuple,
+)  # fmt: skip
 ENTRIES = _table("entries", Entry, ["seq"], evidence_refs=_tuple, metadata=_mapping)
 EVENTS = _table("events", EventRow, ["rowid"], payload=_mapping)

@@ -9,6 +9,7 @@ from agentpkg.checks import changes, deliverables, history, scope, tree
 from agentpkg.checks.base import CheckSpec, CoverageSpec, Definitions, Finding, ReviewContext
 from agentpkg.checks.definitions import definitions, definitions_key
 from agentpkg.config import Settings, always_forbidden, parse
+from agentpkg.config.governance import Policy
 from agentpkg.core.model import WorkPackage
 from tests.checks.scene import candidate_of, context_for, scene
 from tests.support.repos import ScratchFactory, commit, git
@@ -230,16 +231,16 @@ review:
   requirements: strict
 """
     package = WorkPackage(id="WP02", title="t", feature="f", path="p", digest="d1")
-    found = definitions(settings(text), package, {"spec": "s"})
+    found = definitions(settings(text), Policy(), package, {"spec": "s"})
     assert found.checks[0] == CheckSpec("tests", "test-quality", "pytest", "r.xml", 3)
     assert found.coverage == CoverageSpec("c.xml", 85.5, "file")
     assert (found.requirements, found.allowed_paths, found.max_file_size) == ("strict", ("src/",), 5)
     assert re.search(found.commit_expression, "feat(WP02): x")
     assert found.always_forbidden
-    key = definitions_key(settings(text), package, {"spec": "s"})
+    key = definitions_key(settings(text), Policy(), package, {"spec": "s"})
     assert key == found.key()
-    assert key != definitions_key(settings(text), replace(package, digest="d2"), {"spec": "s"})
-    assert key != definitions_key(settings(text), package, {"spec": "t"})
+    assert key != definitions_key(settings(text), Policy(), replace(package, digest="d2"), {"spec": "s"})
+    assert key != definitions_key(settings(text), Policy(), package, {"spec": "t"})
 
 
 def test_the_definitions_key_tells_definitions_apart() -> None:

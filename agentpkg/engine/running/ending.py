@@ -50,8 +50,8 @@ def _by_state(scene: Scene, row: PackageRow) -> str:
         still = scene.open_dependencies(row)
         return f"waits for {', '.join(still)}" if still else "not started: the run was stopped"
     if row.state is State.FOR_REVIEW and row.verdict is Verdict.APPROVED:
-        why = landing.needs_person(scene, row) or "the run was stopped"
-        return f"approved; {why}: `agentpkg move {row.feature} {row.wp} --to done`"
+        stopped = f"approved; the run was stopped: `agentpkg move {row.feature} {row.wp} --to done`"
+        return landing.needs_person(scene, row) or stopped
     if row.state is State.FOR_REVIEW and row.verdict is None:
         return "not judged: the run was stopped"
     return row.reason or f"it is {row.state}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from agentpkg.core import schedule
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import PackageRow, State, Verdict
-from agentpkg.engine import frozen, merging, review
+from agentpkg.engine import approvals, frozen, merging, review
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.transition import REVIEWER
 
@@ -29,24 +29,26 @@ def collect(scene: Scene) -> None:
             scene.refusals.clear()
 
 
-def needs_person(scene: Scene, row: PackageRow) -> str | None:
-    """Why only a person may land the package, None when the run may."""
-    package = scene.feature.packages.get(row.wp)
-    if package is None or package.approval == "required":
-        return "a person must approve it"
-    return None if scene.project.settings.merge.auto else "merge.auto is off"
+def needs_person(scene: Scene, row: PackageRow, may_ask_anew: bool = False) -> str | None:
+    """Why an approved package does not land by itself, and what a person can do; None when the run may land it."""
+    if not scene.project.settings.merge.auto:
+        return f"approved; merge.auto is off: `agentpkg move {row.feature} {row.wp} --to done`"
+    question = approvals.holds_up(scene.project, row, may_ask_anew)
+    return None if question is None else f"{approvals.why(question)}: {approvals.hint(question)}"
 
 
 def _may_land(scene: Scene, row: PackageRow) -> bool:
     if row.state is not State.FOR_REVIEW or not scene.may_try(row) or scene.wants_changes(row):
         return False
-    return not (row.verdict is Verdict.APPROVED and needs_person(scene, row) and not scene.moved(row))
+    if row.verdict is not Verdict.APPROVED or scene.moved(row):
+        return True
+    # each landing makes new candidates of those that wait: asked anew once the lane is free
+    return needs_person(scene, row, may_ask_anew=not scene.lane) is None
 
 
 def _landing(scene: Scene, row: PackageRow) -> Callable[[], None]:
     """What the lane does with a package, by the settings of this moment: judge it, and land what is approved."""
     project, lane = scene.project, scene.lane
-    person = needs_person(scene, row)
 
     def land() -> None:
         # a verdict there is was asked for by a person, who has accepted the changed configuration with it
@@ -56,7 +58,7 @@ def _landing(scene: Scene, row: PackageRow) -> Callable[[], None]:
                 f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
                 code="config_changed",
             )
-        if person:
+        if not project.settings.merge.auto:
             review.review(project, row.feature, row.wp, lane.stopped)
         else:
             merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped)

@@ -5,6 +5,7 @@ chain entry, the current rows and the outbox rows together. Nobody else appends 
 relay after the transaction has committed.
 """
 
+from agentpkg.engine.transition import questions
 from agentpkg.engine.transition.door import REVIEWER, SYSTEM, open_dependencies, require
 from agentpkg.engine.transition.moves import move, move_feature
 from agentpkg.engine.transition.notes import note
@@ -29,6 +30,7 @@ __all__ = [
     "move_feature",
     "note",
     "open_dependencies",
+    "questions",
     "recalled",
     "register",
     "require",

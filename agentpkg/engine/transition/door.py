@@ -11,6 +11,7 @@ from agentpkg.core.model import (
     PackageRow,
     State,
 )
+from agentpkg.engine.transition.queue import withdraw
 from agentpkg.ledger.ledger import Transaction
 
 #: who registers files and ends what no agent ended
@@ -49,6 +50,7 @@ def change(
     entry = tx.append(old.feature, old.wp, old.state, new.state, actor, metadata, evidence)
     tx.put_package(new)
     before(entry)
+    withdraw(tx, new, entry)
     if old.state is not new.state:
         tx.emit(
             f"feature.{old.feature}.wp.{old.wp}.state.changed",

@@ -1,7 +1,7 @@
 """A candidate is judged, and lands; landing takes a proof that no code path can make up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agentpkg.core import states
@@ -86,6 +86,7 @@ def _review_metadata(review: ReviewRow) -> dict[str, Any]:
         "checks": [
             {"group": c.group, "name": c.name, "status": c.status, "evidence": c.evidence} for c in review.checks
         ],
+        **({"needs": [asdict(need) for need in review.needs]} if review.needs else {}),
     }
 
 
