@@ -215,6 +215,7 @@ def review(found: ReviewRow) -> Json:
             {"group": c.group, "name": c.name, "status": c.status, "detail": c.detail, "evidence": c.evidence}
             for c in found.checks
         ],
+        "needs": [{"action": n.action, "detail": n.detail, "paths": list(n.paths)} for n in found.needs],
     }
 
 

@@ -43,6 +43,9 @@ def review(document: Json, title: str, *, reused: bool = False, evidence: str | 
 def next_step(document: Json, state: str) -> list[Text]:
     """What to do after a review."""
     feature, wp = document["feature"], document["wp"]
+    if document["verdict"] == "approved" and document.get("needs"):
+        lines = [line(f"People have to approve it before it lands ({render.count(len(document['needs']), 'reason')}).")]
+        return [*lines, line("Next: ", (f"agentpkg approve {feature} {wp}", "bold"), "  # agentpkg questions has more")]
     if document["verdict"] == "approved":
         return [line("Next: ", (f"agentpkg move {feature} {wp} --to done", "bold"))]
     if state == "blocked":

@@ -79,10 +79,22 @@ def _of_package(wp: str, what: str, said: Json) -> list[Part] | None:
         good = said.get("verdict") == "approved"
         word = "approved" if good else "changes requested"
         return [name, "  ", render.mark("pass" if good else "fail"), f" review {word} (cycle {said.get('cycle')})"]
+    if what.startswith("question."):
+        return [name, *_of_question(what.rpartition(".")[2], said)]
     if said.get("to") == "doing":
         # its agent's start says the same, and more
         return None
     return [name, f"  {said.get('from')} → ", _state(said.get("to"))]
+
+
+def _of_question(what: str, said: Json) -> list[Part]:
+    number = (f"  Q{said.get('question')}", "yellow")
+    if what == "asked":
+        return [number, f" waits for people: {said.get('text')}"]
+    if what == "answered":
+        why = f": {said['reason']}" if said.get("reason") else ""
+        return [number, f" answered {said.get('answer')} by {said.get('by')}{why}"]
+    return [number, f" {said.get('state')}: {said.get('reason')}"]
 
 
 def _state(name: object) -> Part:
