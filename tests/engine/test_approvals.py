@@ -13,7 +13,7 @@ import pytest
 
 from agentpkg.core.errors import BadInput, NotAllowed
 from agentpkg.core.model import QuestionRow, State
-from agentpkg.engine import approvals, forecast, merging, moving, recovery, run
+from agentpkg.engine import approvals, forecast, merging, moving, recovery, running
 from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.review import review
 from agentpkg.engine.transition import REVIEWER
@@ -145,7 +145,7 @@ def test_a_bad_policy_is_refused_before_an_agent_starts(shops: ShopFactory) -> N
 def test_a_policy_that_changed_while_the_session_ran_wants_a_person(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')
-    told: list[run.Finished] = []
+    told: list[running.Finished] = []
     thread = threading.Thread(target=lambda: told.append(shop.run()))
     thread.start()
     until(lambda: shop.order() == ["WP01"])
@@ -393,7 +393,7 @@ def test_a_run_goes_on_with_others_and_says_what_waits(shops: ShopFactory) -> No
 def test_a_run_lands_what_is_approved_elsewhere_at_once(shops: ShopFactory, nats: bool) -> None:
     shop = shops({"WP01": [], "WP02": []}, nats=nats, packages={"WP01": {"approval": "required"}})
     shop.agent("WP02", 'wait_for go; save "src/$n.txt" x')
-    found: list[run.Finished] = []
+    found: list[running.Finished] = []
     thread = threading.Thread(target=lambda: found.append(shop.run()))
     thread.start()
     until(lambda: asked(shop))
