@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from agentpkg.checks import manifests, tree
 from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext, canonical, named
-from agentpkg.checks.scope import Patterns
 from agentpkg.config.governance import Class, Policy
 from agentpkg.core.model import Need, WorkPackage
+from agentpkg.core.patterns import Patterns
 from agentpkg.git.repo import Git
 
 #: bytes; of a larger manifest it is only known that it changed
