@@ -46,15 +46,15 @@ def started(found: "Started", worktree: str, target: str) -> list[Text]:
         line("Prompt prepared:"),
         *render.table([(f"{label}:", (render.size(size), "cyan")) for label, size in found.bundle.sizes], "  "),
         line(f"Dispatching to {session.agent}…"),
-        *render.table(_session(session), "  "),
+        *render.table(_session(session, found.isolation), "  "),
     ]
 
 
-def _session(session: Any) -> list[Sequence[Part]]:
+def _session(session: Any, isolation: str) -> list[Sequence[Part]]:
     rows: list[Sequence[Part]] = [("Session:", (session.id, "bold"))]
     if session.model:
         rows.append(("Model:", session.model))
-    rows.append(("Isolation:", session.isolation))
+    rows.append(("Isolation:", isolation or session.isolation))
     began = render.moment(session.started_at) or render.now()
     return [*rows, ("Started:", f"{began:%Y-%m-%d %H:%M:%S} UTC")]
 

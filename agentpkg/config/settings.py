@@ -244,6 +244,8 @@ class Isolation:
     """``isolation``: the least that will do; the best available is used."""
 
     minimum: Literal["strong", "medium", "basic"] = "basic"
+    #: the level to use; null: the best that works here
+    level: Literal["strong", "medium", "basic"] | None = None
     network: Network = Field(default_factory=Network)
     #: more folders to be seen, read-only
     mounts: tuple[Text, ...] = ()

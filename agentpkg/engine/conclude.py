@@ -107,6 +107,8 @@ def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor
         write_atomic(folder / _FOUND, json.dumps(asdict(found)))
     _give_back(desk, plan, folder, found)
     quarantine.seal(desk.repository, Path(plan.private), folder)
+    # what the agent's home held was never asked for, and may be large
+    remove_tree(folder / "home")
     facts = replace(
         facts, admitted=len(found.commits), refused=found.refused, uncommitted=found.uncommitted,
         carried=plan.carried if found.refused is None else 0,

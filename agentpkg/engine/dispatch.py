@@ -20,7 +20,7 @@ from agentpkg.config.policy import package_scope
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, Problem, SessionRow, WorkPackage
-from agentpkg.engine import actors, conclude, conversation, frozen, lease, prompting, room, tampering, transition
+from agentpkg.engine import actors, conclude, conversation, frozen, lease, prompting, room, tampering, transition, walls
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree, write_atomic
@@ -30,7 +30,7 @@ from agentpkg.git.discover import BACK_POINTER
 from agentpkg.git.identity import agent_identity
 from agentpkg.harnesses import harness_named
 from agentpkg.harnesses.base import Fault, Job, Launch
-from agentpkg.isolation import choose
+from agentpkg.isolation import Walls
 from agentpkg.prompts import Bundle
 from agentpkg.secrets.providers import Provider, open_providers
 from agentpkg.secrets.redact import Redactor
@@ -59,13 +59,18 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A session that runs."""
+    """A session that runs.
+
+    Attributes:
+        isolation: one line on what it runs in.
+    """
 
     session: SessionRow
     branch: str
     worktree: Path
     bundle: Bundle
     warnings: tuple[str, ...] = ()
+    isolation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class _Ready:
     effective: Effective
     agent: AgentSettings
     secrets: Resolved
-    level: str
+    walls: Walls
     #: the target's tip
     base: str
     #: nothing of earlier sessions goes on
@@ -127,7 +132,8 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
         copied = _make_room(project, ready, session, branch, folder, launch, wish.fresh)
         supervisor = _spawn(project, folder, ready.secrets, copied)
     _hand_over(project, session.id, supervisor, folder)
-    return Started(session, branch, project.worktree(feature.id, wp), bundle, bundle.warnings)
+    warnings = (*bundle.warnings, *([ready.walls.warning] if ready.walls.warning else []))
+    return Started(session, branch, project.worktree(feature.id, wp), bundle, warnings, ready.walls.detail)
 
 
 # --------------------------------------------------------------------------- before anything is made
@@ -146,13 +152,13 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
     if wish.timeout is not None:
         chosen = replace(chosen, timeout_seconds=wish.timeout)
     _require_program(project, agent)
-    level, _ = choose(project.settings.isolation.minimum)
+    chosen_walls = walls.of(project)
     _require_known_secrets(package, agent)
     secrets = resolve_environment(
         agent.environment, secret_providers(project), package.secrets, project.loaded.variable_places(agent.name)
     )
     base = project.target_tip(chosen.target_branch)
-    return _Ready(feature, package, chosen, agent, secrets, level.name, base, wish.fresh)
+    return _Ready(feature, package, chosen, agent, secrets, chosen_walls, base, wish.fresh)
 
 
 def _require_known_secrets(package: WorkPackage, agent: AgentSettings) -> None:
@@ -207,7 +213,7 @@ def _new_session(project: Project, ready: _Ready, old_head: str) -> SessionRow:
     return SessionRow(
         id=new_session_id(os.urandom(10)), feature=ready.feature.id, wp=ready.package.id, agent=ready.agent.name,
         harness=ready.agent.harness, epoch=max((s.epoch for s in before), default=0) + 1, started_at="",
-        isolation=ready.level, model=ready.effective.model, base=ready.base, old_head=old_head, pid=me.pid,
+        isolation=ready.walls.level, model=ready.effective.model, base=ready.base, old_head=old_head, pid=me.pid,
         pid_started=me.started, boot_id=me.boot_id,
     )  # fmt: skip
 
@@ -281,10 +287,13 @@ def _make_room(
     """Makes worktree and private git dir, and writes the plan; gives values of copied files, for redaction."""
     repo, path = project.repository, project.worktree(session.feature, session.wp)
     values = room.make(project, path, branch, session, fresh, folder)
-    made = private.make_private(repo, folder, path, branch, session.old_head, agent_identity(session.agent))
+    made = private.make_private(
+        repo, folder, path, branch, session.old_head, agent_identity(session.agent), covering=ready.walls.covers_git
+    )
     _plan(project, ready, session, branch, folder, launch, made).write(folder)
     tampering.remember(repo, path, folder)
-    private.enter(repo, path, made)
+    if not ready.walls.covers_git:
+        private.enter(repo, path, made)
     return values
 
 
@@ -298,7 +307,8 @@ def _plan(
         harness=session.harness, private=str(made), branch=branch, old_head=session.old_head, base=session.base,
         target=ready.effective.target_branch, timeout_seconds=ready.effective.timeout_seconds,
         kill_grace_seconds=settings.agent.kill_grace_seconds, isolation=session.isolation,
-        environment=ready.secrets.plain, secret_names=tuple(ready.secrets.secrets), setup=settings.worktree.setup,
+        walls=ready.walls.facts, mounts=walls.mounts(project), environment=ready.secrets.plain,
+        secret_names=tuple(ready.secrets.secrets), setup=settings.worktree.setup,
         limits=asdict(settings.limits), run_limits=asdict(settings.run.limits),
         features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}), filters=settings.worktree.filters,
         carried=_carried(project, session), snapshot_seconds=settings.agent.snapshot_seconds,

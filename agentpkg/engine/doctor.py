@@ -173,11 +173,15 @@ class Doctor:
             yield Finding(name, "pass", detail)
 
     def _isolation(self, name: str) -> Iterator[Finding]:
-        from agentpkg.isolation import choose
+        from agentpkg.isolation import choose, probe_all
 
-        minimum = self._loaded.settings.isolation.minimum if self._loaded else "basic"
-        level, probe = choose(minimum)
-        yield Finding(name, "pass" if level.name == "strong" else "warn", probe.detail, probe.fix)
+        wanted = self._loaded.settings.isolation if self._loaded else None
+        walls = choose(wanted.minimum if wanted else "basic", wanted.level if wanted else None)
+        better = [probe for probe in probe_all().values() if not probe.works]
+        if walls.level == "strong" or not better:
+            yield Finding(name, "pass" if walls.level == "strong" else "warn", walls.detail)
+        else:
+            yield Finding(name, "warn", f"{walls.detail}; {better[0].detail}", better[0].fix)
 
     def _server(self, name: str) -> Iterator[Finding]:
         from agentpkg.bus.access import Settings, of_settings

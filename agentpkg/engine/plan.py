@@ -39,6 +39,8 @@ class SessionPlan:
         setup: shell commands to run in the worktree before the agent.
         limits: of this session, as configured.
         run_limits: of all live sessions together, as configured.
+        walls: what the probe of ``isolation`` found, see :class:`agentpkg.isolation.Probe`.
+        mounts: more paths of the machine that the agent may read.
         features_dirs: folders whose files no session may change.
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
@@ -59,6 +61,8 @@ class SessionPlan:
     timeout_seconds: int
     kill_grace_seconds: int
     isolation: str = "basic"
+    walls: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     secret_names: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
@@ -100,7 +104,7 @@ class SessionPlan:
 def read_plan(folder: Path) -> SessionPlan:
     """The plan of the session in a folder. Raises :class:`FileNotFoundError` when there is none yet."""
     values = json.loads(read_bounded(folder / FILE, _LIMIT))
-    for key in ("setup", "features_dirs", "secret_names", "filters"):
+    for key in ("setup", "features_dirs", "secret_names", "filters", "mounts"):
         values[key] = tuple(values[key])
     return SessionPlan(**values)
 

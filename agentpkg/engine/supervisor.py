@@ -20,6 +20,7 @@ from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.engine import control as requests
+from agentpkg.engine import inside as walls
 from agentpkg.engine import lease
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
@@ -51,6 +52,8 @@ class Supervisor:
     plan: SessionPlan
     hidden: Mapping[str, Any]
     stopping: bool = False
+    #: the last of what the walls themselves printed
+    _walls_said: str = ""
 
     @cached_property
     def repository(self) -> Any:
@@ -136,24 +139,27 @@ class Supervisor:
         launch = Launch.from_json(self.plan.launch)
         job = self.plan.as_job(read_bounded(Path(self.plan.job["prompt_path"]), _LIMIT).decode())
         wrapped = self._wrapped(launch.argv, launch.env)
+        group = wrapped.status.group if wrapped.status else lambda: None
         hooks = runner.Hooks(
-            self._started, self._recorded, self._look_for_commits, self._stop_wanted, looked=self._looked
+            self._started, self._recorded, self._look_for_commits, self._stop_wanted, group, looked=self._looked
         )
         with self._keeper():
             ended = runner.run(
                 replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
                 cwd=self.plan.worktree, env=wrapped.env, mark=self.mark, log=self.log, redactor=self.redactor,
                 timeout=self.plan.timeout_seconds, grace=self.plan.kill_grace_seconds,
-                limits=self._limits(), hooks=hooks, adopted=True, pen=self._pen(),
+                limits=self._limits(), hooks=hooks, adopted=True, pen=self._pen(), keep=wrapped.keep,
             )  # fmt: skip
         if ended.survivors:
             self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
+        trouble = walls.trouble(wrapped, ended.exit_code, self._walls_said)
+        code = walls.exit_code(wrapped, ended.exit_code)
         end = ended.end
-        fault = self.plan.faults.get(str(ended.exit_code))
+        fault = self.plan.faults.get(str(code))
         if fault is not None:
             end = replace(end, error=True, fault=fault)
         return Facts(
-            stop=ended.stop, said=ended.said, end=end, exit_code=ended.exit_code, killed=ended.killed
+            stop=ended.stop, said=ended.said, end=end, exit_code=code, killed=ended.killed, trouble=trouble
         )  # fmt: skip
 
     def _pen(self) -> Pen | None:
@@ -188,7 +194,7 @@ class Supervisor:
         return Keeper(watch, self.folder, self.plan.snapshot_seconds)
 
     def _wrapped(self, argv: tuple[str, ...], more: Mapping[str, str]) -> Any:
-        from agentpkg.isolation import ISOLATIONS, Place
+        from agentpkg.isolation import Place, Walls
 
         configured = {**self.plan.environment, **self.hidden.get("environment", {})}
         job = self.plan.as_job("")
@@ -196,11 +202,11 @@ class Supervisor:
         place = Place(
             worktree=str(self.plan.worktree), private=self.plan.private, repository=str(self.repository.work_tree),
             common_dir=str(self.repository.common_dir), session=str(self.folder),
-            reads=tuple(self.plan.launch.get("reads", ())),
+            program=argv[0], reads=tuple(self.plan.launch.get("reads", ())), mounts=self.plan.mounts,
         )  # fmt: skip
         # inside the level's own walls, which may need more than they leave to the agent
         bound = per_process(self.plan.limits, alone=self.plan.isolation == "strong").wrap(argv)
-        return ISOLATIONS[self.plan.isolation].wrap(bound, env, place)
+        return Walls(self.plan.isolation, self.plan.walls).wrap(bound, env, place)
 
     def _set_up(self) -> str | None:
         """Runs ``worktree.setup``; gives what went wrong."""
@@ -209,9 +215,11 @@ class Supervisor:
             wrapped = self._wrapped(("/bin/sh", "-c", command), {})
             done = run_process(
                 wrapped.argv, env=wrapped.env, cwd=self.plan.worktree, timeout=_SETUP_SECONDS, merge=True,
-                cancelled=lambda: self._stop_wanted() is not None,
+                cancelled=lambda: self._stop_wanted() is not None, keep=wrapped.keep,
             )  # fmt: skip
             output = done.stdout.decode("utf-8", "replace")
+            if trouble := walls.trouble(wrapped, done.exit_code, output):
+                return trouble
             self._note("output", output[-4000:])
             if done.exit_code != 0:
                 last = output.strip().splitlines()[-1:] or ["it said nothing"]
@@ -269,6 +277,8 @@ class Supervisor:
             from agentpkg.engine import conversation
 
             conversation.remember(self.folder, record, self.plan.job["resume"])
+        if record["kind"] == "output" and walls.speaks(record["text"]):
+            self._walls_said = record["text"]
         if record["kind"] in ("text", "tool", "output", "permission"):
             payload = {"kind": record["kind"], "text": record["text"][:2000], "time": record["time"]}
             client.progress(self.repository.state, f"agent.job.{self.plan.session}.progress", payload)

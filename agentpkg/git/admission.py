@@ -21,7 +21,7 @@ from agentpkg.git.diff import TREE, Commit, Entry, changed_paths, each_commit
 from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.incoming import Incoming, incoming
-from agentpkg.git.private import private_tip
+from agentpkg.git.private import BASE, private_tip
 from agentpkg.git.repo import Git, GitFailed
 
 #: findings that are told; one is enough to refuse
@@ -261,12 +261,19 @@ def _borrowed(objects: Path, real: Path) -> str | None:
         return None
     data = read_small(alternates)
     expected = alternates_line(real, objects.parent)
-    allowed = {os.path.realpath(real), os.path.realpath(real / "base")}
+    allowed = {os.path.realpath(real)}
+    if _is_empty(objects / BASE):
+        allowed.add(os.path.realpath(objects / BASE))
     lines = [line for line in (data or b"?").split(b"\n") if line and not line.startswith(b"#")]
     for line in lines:
         if line + b"\n" != expected and os.path.realpath(objects / os.fsdecode(line)) not in allowed:
             return "its object folder borrows from another place than the repository"
     return None
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a mount point is as it was made: what was mounted on it is gone with the session."""
+    return not folder.is_symlink() and folder.is_dir() and not any(os.scandir(folder))
 
 
 def _refused(rule: Rule, message: str) -> Refused:

@@ -35,6 +35,9 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: folders of a private dir, beside the worktree's own
 _FOLDERS = ("refs/heads", "refs/tags", "hooks", "logs", "info", "objects/info", "objects/pack")
 
+#: where a private dir that covers the repository's own sees the repository's objects, below its object folder
+BASE = "base"
+
 #: the agent commits unsigned, even where the user signs, and no housekeeping outlives it
 _AGENT_CONFIG = """[core]
 \tlogallrefupdates = true
@@ -61,8 +64,9 @@ def place(session_dir: Path) -> Path:
 
 
 def make_private(
-    repo: Repository, session_dir: Path, worktree: Path, branch: str, head: str, identity: Identity
-) -> Path:
+    repo: Repository, session_dir: Path, worktree: Path, branch: str, head: str, identity: Identity, *,
+    covering: bool = False,
+) -> Path:  # fmt: skip
     """Makes ``<session_dir>/git``, the private common dir of one session, and the session's back-pointer.
 
     The layout is that of a git common dir with one linked worktree (gitrepository-layout(5)); its configuration is
@@ -73,6 +77,8 @@ def make_private(
         branch: its branch, without ``refs/heads/``.
         head: the branch's tip.
         identity: whom the agent's commits name.
+        covering: it will be seen in place of the repository's common dir, whose objects then lie below its own, in
+            :data:`BASE`; otherwise :func:`enter` makes the worktree name it.
 
     Raises:
         Lacking: the repository knows no such worktree.
@@ -86,7 +92,12 @@ def make_private(
     draft.mkdir(mode=0o700)
     for folder in (*_FOLDERS, f"worktrees/{admin.name}"):
         (draft / folder).mkdir(mode=0o700, parents=True)
-    _write_common(repo, draft, private, branch, head, identity)
+    _write_common(repo, draft, branch, head, identity)
+    borrowed = alternates_line(repo.objects, private)
+    if covering:
+        (draft / "objects" / BASE).mkdir(mode=0o700)
+        borrowed = os.fsencode(BASE) + b"\n"
+    (draft / "objects/info/alternates").write_bytes(borrowed)
     _write_worktree(draft / "worktrees" / admin.name, admin, worktree, branch)
     provided = (read_mark(admin) or Mark(branch)).provided
     _exclude(draft / "info" / "exclude", provided)
@@ -213,7 +224,7 @@ def _lost(worktree: Path) -> Lacking:
     )  # fmt: skip
 
 
-def _write_common(repo: Repository, draft: Path, private: Path, branch: str, head: str, identity: Identity) -> None:
+def _write_common(repo: Repository, draft: Path, branch: str, head: str, identity: Identity) -> None:
     head_now = read_small(repo.common_dir / "HEAD") or b""
     named = head_now if head_now.startswith(b"ref: refs/heads/") else b"ref: refs/heads/main\n"
     config = config_text(repo, read_settings(repo), bare=False) + _AGENT_CONFIG
@@ -221,7 +232,6 @@ def _write_common(repo: Repository, draft: Path, private: Path, branch: str, hea
     (draft / "HEAD").write_bytes(named)
     (draft / "config").write_bytes(os.fsencode(config))
     (draft / "packed-refs").write_bytes(_packed_refs(repo, branch, head))
-    (draft / "objects/info/alternates").write_bytes(alternates_line(repo.objects, private))
     for name in ("shallow", "info/exclude", "info/attributes"):
         mirror(repo.common_dir / name, draft / name)
 

@@ -1,7 +1,8 @@
 """What a level of isolation is: how it is probed, and how a process is put inside."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -15,7 +16,9 @@ class Place:
         repository: the main work tree.
         common_dir: the repository's common git dir.
         session: the session's folder, with its private home and temporary folder.
-        reads: what else must be readable.
+        program: what is started, beneath whatever stands before it in the command; it has to be seen.
+        reads: what else must be readable, and executable where it is a program.
+        mounts: files and folders that the user wants to be seen, read-only; those that are missing are left out.
     """
 
     worktree: str
@@ -23,15 +26,42 @@ class Place:
     repository: str
     common_dir: str
     session: str
+    program: str = ""
     reads: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+
+
+class Status(Protocol):
+    """What is known from outside of a process that runs inside."""
+
+    def group(self) -> int | None:
+        """The process group to ask politely: the agent's own, as the caller's pids go; None while there is none."""
+
+    def ended(self) -> int | None:
+        """The exit code of what ran inside; None when it has not ended, or was never started."""
+
+    def close(self) -> None:
+        """Gives up what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """A command as it runs inside: arguments and whole environment."""
+    """A command as it runs inside: arguments and whole environment.
+
+    Attributes:
+        keep: descriptors that the process needs; the caller closes them by closing ``status``.
+        status: what tells of the process inside; None where it is the started process itself.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
+    keep: tuple[int, ...] = ()
+    status: Status | None = None
+
+    def failed_to_start(self, exit_code: int | None) -> bool:
+        """Whether the walls, and not what was to run inside, ended with ``exit_code``."""
+        # a negative code is a signal: it was killed, which says nothing of the walls
+        return bool(self.status is not None and exit_code and exit_code > 0 and self.status.ended() is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +72,42 @@ class Probe:
         works: it was tried and it does.
         detail: one line for people: what it promises, or why it does not work.
         fix: what would make it work; empty when it does or nothing would.
+        facts: what the level has to know again to be used (the program, its version).
     """
 
     works: bool
     detail: str
     fix: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Isolation(Protocol):
     """One level."""
 
     name: str
+    #: the private git dir appears in place of the repository's own; otherwise the worktree's ``.git`` names it
+    covers_git: bool
+
+    def stamp(self) -> str:
+        """Changes whenever a probe might say something else (within one boot)."""
 
     def probe(self) -> Probe:
         """Whether it works here; by trying, not by guessing."""
 
-    def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place) -> Wrapped:
-        """The command that runs ``argv`` inside.
+    def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place, facts: Mapping[str, str]) -> Wrapped:
+        """The command that runs ``argv`` inside, for a session.
 
         Args:
             argv: program and arguments.
             env: the whole environment it is to have.
             place: what it may see and write.
+            facts: what the probe found.
+
+        Raises:
+            Lacking: when the program cannot be seen inside, or the place is not as it has to be.
         """
+
+
+def within(path: str, folder: str) -> bool:
+    """Whether ``path`` is ``folder`` or lies below it; both absolute and normalised."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -13,11 +13,16 @@ class Basic:
     """Runs the command as it is."""
 
     name = "basic"
+    covers_git = False
+
+    def stamp(self) -> str:
+        """It never changes."""
+        return ""
 
     def probe(self) -> Probe:
         """It works everywhere."""
         return Probe(True, "basic: damage by an agent is detected afterwards, not prevented")
 
-    def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place) -> Wrapped:
+    def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place, facts: Mapping[str, str]) -> Wrapped:
         """Arguments and environment unchanged: the worktree's own ``.git`` file names the private git dir."""
         return Wrapped(argv, dict(env))

@@ -149,11 +149,15 @@ class Child:
             with suppress(BrokenPipeError):
                 stream.close()
 
-    def signal(self, number: int) -> None:
-        """Sends a signal to its process group, and wakes it if it is stopped."""
+    def signal(self, number: int, group: int | None = None) -> None:
+        """Sends a signal to its process group, and wakes it if it is stopped.
+
+        Args:
+            group: the group of what it runs for us, where it is a mere shell around that which must not be asked.
+        """
         for wanted in (number, signal.SIGCONT):
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, wanted)
+                os.killpg(group or self.pid, wanted)
 
     def left(self, mark: str | None, *, adopted: bool = False, spare: Collection[int] = ()) -> list[Process]:
         """What of its tree lives, itself included.

@@ -73,6 +73,7 @@ class Result:
 def run(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float, stdin: bytes | None = None,
     grace: float = 2.0, limit: int = 1 << 20, merge: bool = False, cancelled: Callable[[], bool] | None = None,
+    keep: Sequence[int] = (),
 ) -> Result:  # fmt: skip
     """Runs a program to its end; nothing of it is alive afterwards, also when the caller is interrupted.
 
@@ -87,6 +88,7 @@ def run(
         limit: the most bytes kept of each stream.
         merge: put standard error into standard output.
         cancelled: asked several times a second; True ends it like a timeout.
+        keep: descriptors of the caller's that it gets too.
 
     Raises:
         Lacking: when it cannot be started.
@@ -94,7 +96,7 @@ def run(
     mark = f"AGENTPKG_RUN={os.urandom(16).hex()}"
     name, _, value = mark.partition("=")
     begun = time.monotonic()
-    child = Child(argv, env={**env, name: value}, cwd=cwd, stdin=stdin, merge=merge)
+    child = Child(argv, env={**env, name: value}, cwd=cwd, stdin=stdin, merge=merge, keep=keep)
     streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
     try:
         why = _watch(child, streams, begun + timeout, grace, cancelled)

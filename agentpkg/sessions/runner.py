@@ -62,12 +62,14 @@ class Hooks:
         tick: called about every ``tick_seconds``.
         should_stop: asked several times a second; a text stops the session and is its reason.
         looked: called several times a second with what the session takes, and why it is being stopped, if it is.
+        group: the process group that is asked to stop, where it is not the started process's own.
     """
 
     started: Callable[[int], None] = lambda pid: None
     recorded: Callable[[Mapping[str, Any]], None] = lambda record: None
     tick: Callable[[], None] = lambda: None
     should_stop: Callable[[], str | None] = lambda: None
+    group: Callable[[], int | None] = lambda: None
     tick_seconds: float = 1.0
     looked: Callable[[Usage, str | None], None] = lambda usage, stop: None
 
@@ -75,7 +77,7 @@ class Hooks:
 def run(
     launch: Launch, reader: Reader, *, cwd: Path, env: Mapping[str, str], mark: str, log: SessionLog,
     redactor: Redactor, timeout: float, grace: float, limits: Sequence[Limit] = (),
-    hooks: Hooks | None = None, adopted: bool = False, pen: Pen | None = None,
+    hooks: Hooks | None = None, adopted: bool = False, pen: Pen | None = None, keep: Sequence[int] = (),
 ) -> Ended:  # fmt: skip
     """Runs an agent; nothing of it lives afterwards, also when this raises.
 
@@ -93,6 +95,7 @@ def run(
         hooks: what else to do meanwhile.
         adopted: the caller is a subreaper that runs nothing else: all its descendants belong to the agent.
         pen: what the agent is born in; removed afterwards.
+        keep: descriptors of the caller's that the process gets too.
 
     Raises:
         Lacking: when it cannot be started.
@@ -100,7 +103,7 @@ def run(
     full = {**env, **launch.env}
     stdin = None if launch.stdin is None else launch.stdin.encode("utf-8", "surrogateescape")
     with pen.around() if pen else nullcontext():
-        child = Child(launch.argv, env=full, cwd=cwd, stdin=stdin, keep_stdin=launch.keep_stdin)
+        child = Child(launch.argv, env=full, cwd=cwd, stdin=stdin, keep_stdin=launch.keep_stdin, keep=keep)
     session = _Session(child, reader, log, redactor, grace, hooks or Hooks(), _Gauge(child, adopted))
     bounds = [WallTime(timeout), *limits]
     survivors: list[Process] = []
@@ -199,7 +202,7 @@ class _Session:
             _, number = self.asked.pop(0)
             if not self.asked:
                 return True
-            self.child.signal(number)
+            self.child.signal(number, self.hooks.group())
         return False
 
     def take(self, chunks: Sequence[tuple[str, bytes]]) -> None:

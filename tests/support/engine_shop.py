@@ -31,9 +31,11 @@ _AGENT = """\
 here=$(dirname "$0")
 n=$(printf %s "$AGENTPKG_WP" | tr 'WP' 'wp')
 try=$(( $(cat "$here/$AGENTPKG_WP.tries" 2>/dev/null || echo 0) + 1 ))
-echo $try > "$here/$AGENTPKG_WP.tries"
-echo "$AGENTPKG_WP start" >> "$here/diary"
-trap 'echo "$AGENTPKG_WP end" >> "$here/diary"' EXIT
+if [ -w "$here" ]; then
+  echo $try > "$here/$AGENTPKG_WP.tries"
+  echo "$AGENTPKG_WP start" >> "$here/diary"
+  trap 'echo "$AGENTPKG_WP end" >> "$here/diary"' EXIT
+fi
 wait_for() { while [ ! -e "$here/$1" ]; do sleep 0.02; done; }
 save() {
   mkdir -p src; printf '%s\\n' "$2" > "$1"; git add "$1"; git commit -q -m "feat($AGENTPKG_WP): ${3:-write $1}"
@@ -54,6 +56,7 @@ review:
 merge: {{strategy: {strategy}, auto: {auto}}}
 run: {{environment_retries: 1, backoff: {{agent: 0, environment: 0, provider: 0}}}}
 nats: {{server: {server}}}
+isolation: {{level: {level}, mounts: ["{tools}"]}}
 """
 
 
@@ -232,7 +235,7 @@ class ShopFactory:
     def __call__(
         self, needs: Mapping[str, Sequence[str]] | None = None, *, checks: str = '{name: ok, run: "true"}',
         strategy: str = "merge", auto: bool = True, retries: int = 0, cycles: int = 2, nats: bool = False,
-        more: str = "", packages: Mapping[str, Mapping[str, Any]] | None = None,
+        more: str = "", packages: Mapping[str, Mapping[str, Any]] | None = None, level: str = "basic",
     ) -> Shop:  # fmt: skip
         """A repository with a feature of these packages, one ``WP01`` by default.
 
@@ -240,6 +243,8 @@ class ShopFactory:
             nats: with a server of its own, where there is one.
             more: further lines of the configuration.
             packages: further front matter, by package.
+            level: of isolation; agents that keep a diary or count their tries need ``basic``, since they write both
+                outside of their worktree.
         """
         number = len(self.made) + 1
         repo, tools = self.root / f"shop{number}", self.root / f"tools{number}"
@@ -255,7 +260,7 @@ class ShopFactory:
         (repo / ".kittify" / "config.yaml").write_text(
             _CONFIG.format(
                 agent=agent, retries=retries, cycles=cycles, checks=checks, strategy=strategy,
-                auto="true" if auto else "false", server=server,
+                auto="true" if auto else "false", server=server, level=level, tools=tools,
             ) + more
         )  # fmt: skip
         for wp, dependencies in (needs or {"WP01": []}).items():

