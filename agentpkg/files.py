@@ -94,6 +94,17 @@ def lock(path: Path, timeout: float | None = None, *, shared: bool = False, what
         os.close(handle)
 
 
+@contextmanager
+def hold_folder(path: Path) -> Iterator[None]:
+    """Holds an advisory lock on a folder itself for the block: for making or exchanging what has a fixed name there."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _acquire(handle: int, kind: int, timeout: float | None, what: str) -> None:
     if timeout is None:
         fcntl.flock(handle, kind)

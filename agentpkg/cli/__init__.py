@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "events": ("events", "Follow, query, export and verify what happened."),
     "snapshots": ("snapshots", "List what was kept of a package's uncommitted work."),
     "rewind": ("rewind", "Bring a snapshot back into a package's worktree."),
+    "rebuild": ("rebuild", "Make a lost or damaged ledger again from git."),
     "clean": ("clean", "Remove worktrees and branches that nothing needs any more."),
 }
 

@@ -17,7 +17,7 @@ _FORMAT = "%H%n" + "%n".join(
 
 def audited(project: Project) -> list[str]:
     """The features that have a chain: in the ledger, or in git where the ledger has lost them."""
-    known = project.ledger_if_any.heads() if project.ledger_if_any else {}
+    known = project.ledger_or_none.heads() if project.ledger_or_none else {}
     return sorted({*known, *anchored_features(project.repository)})
 
 
@@ -27,7 +27,7 @@ def verify(project: Project, feature: str) -> AuditReport:
     The anchor is read first and the target last, so that work that goes on meanwhile does not look like damage.
     """
     anchor = read_audit(project.repository, feature)
-    ledger = project.ledger_if_any
+    ledger = project.ledger_or_none
     if ledger is None:
         return audit.verify((), anchor or None, {}, (), landed=_landed_ever(project, feature))
     with ledger.snapshot() as look:

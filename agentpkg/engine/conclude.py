@@ -109,16 +109,28 @@ def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor
     quarantine.seal(desk.repository, Path(plan.private), folder)
     # what the agent's home held was never asked for, and may be large
     remove_tree(folder / "home")
-    facts = replace(
-        facts, admitted=len(found.commits), refused=found.refused, uncommitted=found.uncommitted,
-        carried=plan.carried if found.refused is None else 0,
-    )  # fmt: skip
-    end = _end(plan, folder, judge(facts), facts, found)
+    end = _judged(plan, folder, facts, found)
     with desk.ledger.write() as tx:
         for sha, subject in found.commits:
             transition.commit_seen(tx, plan.session, sha, subject)
         transition.finish(tx, plan.session, end)
     return found
+
+
+def remembered_end(plan: SessionPlan, folder: Path) -> transition.End | None:
+    """How a session ended, by what its folder remembers of its conclusion; None when it was not concluded."""
+    facts, found = facts_of(folder), _remembered(folder)
+    if facts is None or found is None or Path(plan.private).exists():
+        return None
+    return _judged(plan, folder, facts, found)
+
+
+def _judged(plan: SessionPlan, folder: Path, facts: Facts, found: Found) -> transition.End:
+    facts = replace(
+        facts, admitted=len(found.commits), refused=found.refused, uncommitted=found.uncommitted,
+        carried=plan.carried if found.refused is None else 0,
+    )  # fmt: skip
+    return _end(plan, folder, judge(facts), facts, found)
 
 
 def _remembered(folder: Path) -> Found | None:

@@ -4,12 +4,19 @@ Ownership passes from the dispatcher to the supervisor, and from a dead one to t
 passes it on in one transaction that looks at the owner it expects, so that no two ever act for one session.
 """
 
+import json
+import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.model import SessionRow
+from agentpkg.files import write_atomic
+from agentpkg.git.discover import read_small
 from agentpkg.ledger.ledger import Ledger
+
+_OWNER = "owner.json"
 
 
 def owned_by(pid: int) -> Callable[[SessionRow], bool]:
@@ -29,6 +36,28 @@ def is_dead(row: SessionRow) -> bool:
     if row.pid is None or row.pid_started is None:
         return False
     return proc.alive(proc.ProcessIdentity(row.pid, row.pid_started, row.boot_id or "")) is False
+
+
+def dead() -> proc.ProcessIdentity:
+    """An owner that has ended for certain, for a session of whose owner nothing is known but that."""
+    me = proc.identity(os.getpid())
+    assert me is not None
+    return replace(me, started="0")
+
+
+def sign(folder: Path, pid: int) -> None:
+    """Writes into a session's folder which process supervises it, for when the ledger is lost."""
+    who = proc.identity(pid)
+    if who is not None:
+        write_atomic(folder / _OWNER, json.dumps(asdict(who)))
+
+
+def signed(folder: Path) -> proc.ProcessIdentity | None:
+    """The process that has signed a session's folder."""
+    try:
+        return proc.ProcessIdentity(**json.loads(read_small(folder / _OWNER) or b""))
+    except (ValueError, TypeError):
+        return None
 
 
 def take(ledger: Ledger, session: str, pid: int, may: Callable[[SessionRow], bool]) -> bool:

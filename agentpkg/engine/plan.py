@@ -6,7 +6,7 @@ No secret value is in it; those come to the supervisor through its standard inpu
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,10 +103,33 @@ class SessionPlan:
 
 def read_plan(folder: Path) -> SessionPlan:
     """The plan of the session in a folder. Raises :class:`FileNotFoundError` when there is none yet."""
-    values = json.loads(read_bounded(folder / FILE, _LIMIT))
+    values = _moved(json.loads(read_bounded(folder / FILE, _LIMIT)), folder)
     for key in ("setup", "features_dirs", "secret_names", "filters", "mounts"):
         values[key] = tuple(values[key])
     return SessionPlan(**values)
+
+
+def _moved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The plan with the places of today, where the repository was moved since it was written."""
+    before = {key: Path(values["repository"][key]) for key in ("state", "common_dir", "work_tree")}
+    state = folder.parent.parent
+    if state == before["state"]:
+        return values
+    now = {"state": state, "common_dir": state.parent, "work_tree": before["work_tree"]}
+    if before["common_dir"].parent == before["work_tree"]:
+        now["work_tree"] = state.parent.parent
+    # the inner places first: the work tree is a beginning of them all
+    pairs = [(str(before[key]), str(now[key])) for key in ("state", "common_dir", "work_tree")]
+    job = {key: _relocated(value, pairs) if isinstance(value, str) else value for key, value in values["job"].items()}
+    repository = {**values["repository"], **{key: str(path) for key, path in now.items()}}
+    return {**values, "job": job, "repository": repository, "private": str(folder / "git")}
+
+
+def _relocated(text: str, pairs: Sequence[tuple[str, str]]) -> str:
+    for old, new in pairs:
+        if text == old or text.startswith(f"{old}/"):
+            return new + text.removeprefix(old)
+    return text
 
 
 def new_session_id(random: bytes, now: float | None = None) -> str:

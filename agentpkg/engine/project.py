@@ -13,11 +13,13 @@ from agentpkg.core.model import Feature, PackageRow, State
 from agentpkg.engine import actors, transition
 from agentpkg.features.folder import FeatureRef, find_features, load_feature, require_good, resolve
 from agentpkg.files import stamp
-from agentpkg.git.audit import anchored
+from agentpkg.git.audit import anchored, anchored_features
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import Repository, discover
 from agentpkg.git.identity import UserIdentity, user_identity
 from agentpkg.git.repo import Git
+from agentpkg.ledger.db import exists as ledger_exists
+from agentpkg.ledger.db import gone
 from agentpkg.ledger.ledger import Ledger, Transaction
 from agentpkg.relay import client
 
@@ -61,17 +63,42 @@ class Project:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger, made on first use; commands that only read use :attr:`ledger_if_any`."""
+        path = self.state / "ledger.db"
+        if self.ledger_is_lost:
+            raise gone(path)
         self.state.mkdir(mode=0o700, exist_ok=True)
-        return Ledger.open(self.state / "ledger.db")
+        return Ledger.open(path)
 
     @property
     def ledger_if_any(self) -> Ledger | None:
-        """The ledger, or None where no command has changed state yet; creates nothing."""
+        """The ledger, or None where no command has changed state yet; creates nothing.
+
+        Raises:
+            Lacking: there was one, and it is gone.
+        """
+        if "ledger" in self.__dict__:
+            return self.ledger
+        found = self.ledger_or_none
+        if found is None and self.ledger_is_lost:
+            raise gone(self.state / "ledger.db")
+        return found
+
+    @property
+    def ledger_or_none(self) -> Ledger | None:
+        """As :attr:`ledger_if_any`, also where the ledger is lost: for commands that look at what is left."""
         if "ledger" in self.__dict__:
             return self.ledger
         if self._existing is None:
             self._existing = Ledger.open_existing(self.state / "ledger.db")
         return self._existing
+
+    @property
+    def ledger_is_lost(self) -> bool:
+        """There is no ledger, but sessions were begun, or git anchors a chain: there was one."""
+        if ledger_exists(self.state / "ledger.db"):
+            return False
+        sessions = self.state / "sessions"
+        return (sessions.is_dir() and any(sessions.iterdir())) or bool(anchored_features(self.repository))
 
     @cached_property
     def policy(self) -> "Policy":
@@ -105,6 +132,12 @@ class Project:
         """The user's identity and ignore file, read once."""
         return user_identity(self.work_tree)
 
+    def over(self, ledger: Ledger) -> "Project":
+        """This project as another ledger knows it."""
+        other = replace(self, _existing=None)
+        other.__dict__["ledger"] = ledger
+        return other
+
     def reread(self) -> "Project":
         """This project with configuration, policy and feature folders as they are now, and the same open ledger.
 
@@ -132,7 +165,7 @@ class Project:
 
     def feature_id(self, name: str) -> str:
         """The id of the feature a person named. Raises :class:`BadInput` when it is unknown or ambiguous."""
-        ledger = self.ledger_if_any
+        ledger = self.ledger_or_none
         registered = [row.id for row in ledger.features()] if ledger else []
         return resolve(self.refs, name, registered)
 
@@ -150,7 +183,7 @@ class Project:
                 if feature_id not in self._read or self._read[feature_id][0] != now:
                     self._read[feature_id] = (now, load_feature(ref, self.work_tree, self.agents, registered))
                 return self._read[feature_id][1]
-        row = self.ledger_if_any.feature(feature_id) if self.ledger_if_any else None
+        row = self.ledger_or_none.feature(feature_id) if self.ledger_or_none else None
         return Feature(id=feature_id, title=row.title if row else feature_id, path="")
 
     @cached_property
@@ -166,7 +199,7 @@ class Project:
     def registered(self) -> dict[str, set[str]]:
         """The packages that the ledger knows, by feature."""
         known: dict[str, set[str]] = {}
-        for row in self.ledger_if_any.packages() if self.ledger_if_any else ():
+        for row in self.ledger_or_none.packages() if self.ledger_or_none else ():
             known.setdefault(row.feature, set()).add(row.wp)
         return known
 
@@ -242,7 +275,7 @@ class Project:
             if count:
                 raise Lacking(
                     f"the ledger has lost {feature.id}: git anchors {count} entries of its chain",
-                    f"bring {self.state / 'ledger.db'} back from a backup; `agentpkg events audit-verify` says more",
+                    "`agentpkg rebuild` makes it again from git, or bring it back from a backup",
                     code="ledger_lost",
                 )
         transition.register(tx, feature, self.target(feature))
@@ -263,6 +296,14 @@ class Project:
         if row is None:
             raise NotAllowed(f"{feature} {wp} is not registered yet", "start it with `agentpkg implement`")
         return row
+
+    def require_person_without_ledger(self, act: str) -> None:
+        """As :meth:`require_person`, where no ledger can say whose a session is: its folder does."""
+
+        def owner(session: str) -> str | None:
+            return session if (self.state / "sessions" / session).is_dir() else None
+
+        actors.require_person(actors.current(self.environ, owner), act)
 
     def require_person(self, act: str) -> str:
         """The actor, who must be a person. Raises :class:`NotAllowed` for an agent."""

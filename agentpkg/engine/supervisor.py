@@ -115,10 +115,13 @@ class Supervisor:
         """Makes the lease this process's own; False when somebody has ended the session, or is about to."""
         held_by = tuple(self.hidden.get("held_by", ()))
         watched = lease.owned_by(os.getppid())
-        return lease.take(
+        taken = lease.take(
             self.ledger, self.plan.session, os.getpid(),
             lambda row: (row.pid, row.pid_started) == held_by or watched(row),
         )  # fmt: skip
+        if taken:
+            lease.sign(self.folder, os.getpid())
+        return taken
 
     def _run(self) -> Facts:
         from agentpkg.core.errors import AgentpkgError

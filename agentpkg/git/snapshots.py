@@ -220,9 +220,9 @@ def restore(
 
 
 def _in_the_way(worktree: Path, said: str) -> NotAllowed:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    what = next((line.strip() for line in said.splitlines() if line.strip()), "git said nothing")
     return NotAllowed(
-        f"the snapshot cannot come back into {worktree}, this is in the way: {lines[0] if lines else 'git said nothing'}",
+        f"the snapshot cannot come back into {worktree}, this is in the way: {what}",
         "move it elsewhere; nothing was changed", code="in_the_way",
     )  # fmt: skip
 

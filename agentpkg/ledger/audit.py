@@ -65,12 +65,8 @@ def verify(
         landed: commits on the target that this ledger's sessions landed, with their ``Audit-Hash``.
     """
     known = list(entries)
-    lines = [chain.as_dict(entry) for entry in known]
     found = [
-        *_order(known),
-        *_chain(lines),
-        *_anchor(lines, anchor_lines or ()),
-        *_recorded(known, recorded),
+        *_of_itself(known, anchor_lines or (), recorded),
         *_trailers(known, trailers.get if isinstance(trailers, Mapping) else trailers, on_target),
         *_landed(known, landed or {}),
     ]
@@ -82,6 +78,20 @@ def verify(
         first_bad=first.id if first else None,
         reason=first.reason if first else None,
     )
+
+
+def first_bad(
+    entries: Sequence[Entry], anchor_lines: Iterable[str | Mapping[str, Any]], recorded: tuple[int, str] | None
+) -> Broken | None:
+    """The first entry that is bad by the chain itself, its anchor and its recorded head; commits are not asked."""
+    return min(_of_itself(entries, anchor_lines, recorded), key=lambda broken: broken.id, default=None)
+
+
+def _of_itself(
+    entries: Sequence[Entry], anchor_lines: Iterable[str | Mapping[str, Any]], recorded: tuple[int, str] | None
+) -> list[Broken]:
+    lines = [chain.as_dict(entry) for entry in entries]
+    return [*_order(entries), *_chain(lines), *_anchor(lines, anchor_lines), *_recorded(entries, recorded)]
 
 
 def _chain(lines: Sequence[Mapping[str, Any]]) -> Iterator[Broken]:

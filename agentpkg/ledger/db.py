@@ -5,7 +5,7 @@ on its folder. Every commit is on disk when it returns (WAL with ``synchronous=F
 loses the newest commits).
 """
 
-import fcntl
+import errno
 import os
 import re
 import sqlite3
@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
+from agentpkg import files
 from agentpkg.core import chain
 from agentpkg.core.errors import AgentpkgError, Busy, Lacking
 
@@ -51,7 +52,7 @@ _DAMAGED: Meaning = (
     Lacking,
     "ledger_damaged",
     "is damaged",
-    "keep a copy of it, then restore it from a backup; the audit refs in git hold its chains",
+    "`agentpkg rebuild` makes it again from git, and keeps the damaged file aside",
 )
 #: codes of damage, and SQLITE_ERROR, which a file without our tables gives
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
@@ -61,6 +62,12 @@ def damaged(path: Path, why: object) -> AgentpkgError:
     """The error that says that the ledger's content is not what agentpkg wrote."""
     kind, code, what, hint = _DAMAGED
     return kind(f"the ledger {path} {what} ({why})", hint, code=code)
+
+
+def gone(path: Path) -> AgentpkgError:
+    """The error that says that there was a ledger and is none any more."""
+    hint = "`agentpkg rebuild` makes it again from git, or bring it back from a backup"
+    return Lacking(f"the ledger {path} is gone", hint, code="ledger_lost")
 
 
 def translated(error: sqlite3.Error, path: Path) -> AgentpkgError | None:
@@ -191,25 +198,28 @@ def create(path: Path) -> None:
         _create(path)
 
 
+def closed(path: Path, error: OSError) -> AgentpkgError:
+    """The error that says that the ledger cannot be reached."""
+    kind, code, what, hint = _MEANINGS[sqlite3.SQLITE_CANTOPEN]
+    if error.errno == errno.ENOSPC:
+        kind, code, what, hint = _MEANINGS[sqlite3.SQLITE_FULL]
+    return kind(f"the ledger {path} {what} ({error.strerror})", hint, code=code)
+
+
 @contextmanager
 def _refusals_for_people(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind, code, what, hint = _MEANINGS[sqlite3.SQLITE_CANTOPEN]
-        raise kind(f"the ledger {path} {what} ({error.strerror})", hint, code=code) from error
+        raise closed(path, error) from error
 
 
 def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with files.hold_folder(path.parent):
         if not path.exists():
             _build(path)
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+            files.sync_folder(path.parent)
 
 
 def _build(path: Path) -> None:

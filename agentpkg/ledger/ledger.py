@@ -46,6 +46,8 @@ class Ledger(Reader):
         self._busy_seconds = busy_seconds
         self._read_only = read_only
         self._connections: dict[tuple[int, threading.Thread], sqlite3.Connection] = {}
+        #: which file each of them has open: its device and inode
+        self._files: dict[tuple[int, threading.Thread], tuple[int, int]] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -128,6 +130,12 @@ class Ledger(Reader):
                 db.rollback(connection)
                 raise
 
+    def check(self) -> str | None:
+        """What SQLite finds wrong with the file, in a sentence; None when it is sound. Reads all of it."""
+        with db.errors_for_people(self.path):
+            said = self._connection().execute("PRAGMA quick_check(1)").fetchone()[0]
+        return None if said == "ok" else f"the ledger {self.path} is damaged ({' '.join(str(said).split())})"
+
     # ----------------------------------------------------------------------- the outbox
 
     def mark_sent(self, rowids: Iterable[int]) -> None:
@@ -146,13 +154,31 @@ class Ledger(Reader):
         # SQLite forbids to carry a connection over a fork, hence the process in the key
         key = (os.getpid(), threading.current_thread())
         connection = self._connections.get(key)
-        if connection is None:
-            with db.errors_for_people(self.path):
-                connection = db.connect(self.path, read_only=self._read_only, busy_seconds=self._busy_seconds)
-            with self._lock:
-                self._close_of_ended_threads()
-                self._connections[key] = connection
+        if connection is not None and connection.in_transaction:
+            return connection
+        file = self._file()
+        if connection is not None and self._files[key] != file:
+            # rebuilt meanwhile: what is written to the file that was moved aside would be lost
+            connection.close()
+            connection = None
+        return connection or self._connect(key, file)
+
+    def _connect(self, key: tuple[int, threading.Thread], file: tuple[int, int]) -> sqlite3.Connection:
+        with db.errors_for_people(self.path):
+            connection = db.connect(self.path, read_only=self._read_only, busy_seconds=self._busy_seconds)
+        with self._lock:
+            self._close_of_ended_threads()
+            self._connections[key], self._files[key] = connection, file
         return connection
+
+    def _file(self) -> tuple[int, int]:
+        try:
+            facts = os.stat(self.path)
+        except FileNotFoundError:
+            raise db.gone(self.path) from None
+        except OSError as error:
+            raise db.closed(self.path, error) from error
+        return facts.st_dev, facts.st_ino
 
     def _close_of_ended_threads(self) -> None:
         for process, thread in list(self._connections):
@@ -221,6 +247,15 @@ class Transaction(Reader):
             }
         )
         return self._insert(body, prev_hash, chain.link(prev_hash, body))
+
+    def restore(self, entry: Entry) -> Entry:
+        """Adds an entry as it was once written, at the end of its chain; gives it with its new ``seq``.
+
+        Raises:
+            Lacking: it does not follow the newest entry of its chain.
+        """
+        body = {key: value for key, value in chain.as_dict(entry).items() if key not in ("prev_hash", "hash")}
+        return self._insert({**body, "evidence_refs": list(entry.evidence_refs)}, entry.prev_hash, entry.hash)
 
     def _insert(self, body: dict[str, Any], prev_hash: str, digest: str) -> Entry:
         values = (

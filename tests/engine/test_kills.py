@@ -64,7 +64,7 @@ RUNNING = (
 CONCLUDING = (
     "agentpkg.engine.conclude:_gather:call",
     "agentpkg.engine.tampering:look:return",
-    "agentpkg.git.quarantine:snapshot:return",
+    "agentpkg.git.snapshots:snapshot:return",
     "agentpkg.git.admission:admit:return",
     "agentpkg.engine.conclude:_gather:return",
     "agentpkg.git.private:leave:return",

@@ -190,7 +190,7 @@ def test_a_damaged_ledger_is_said_to_be_damaged(path: Path, damage: Callable[[Pa
     with pytest.raises(Lacking, match="is damaged") as told:
         look()
     assert (told.value.code, told.value.exit_code) == ("ledger_damaged", 5)
-    assert "backup" in told.value.hint
+    assert "agentpkg rebuild" in told.value.hint
 
 
 def test_a_chain_that_lost_its_head_takes_no_more_entries(path: Path) -> None:

@@ -6,6 +6,7 @@ relay after the transaction has committed.
 """
 
 from agentpkg.engine.transition import questions
+from agentpkg.engine.transition.again import RECOVERY, found_branch, found_landing, found_session, tell_again
 from agentpkg.engine.transition.door import REVIEWER, SYSTEM, open_dependencies, require
 from agentpkg.engine.transition.moves import move, move_feature
 from agentpkg.engine.transition.notes import note
@@ -14,6 +15,7 @@ from agentpkg.engine.transition.reviews import Approved, Forced, Proof, judged, 
 from agentpkg.engine.transition.sessions import End, agent_started, commit_seen, commits_seen, finish, start
 
 __all__ = [
+    "RECOVERY",
     "REVIEWER",
     "SYSTEM",
     "Approved",
@@ -24,6 +26,9 @@ __all__ = [
     "commit_seen",
     "commits_seen",
     "finish",
+    "found_branch",
+    "found_landing",
+    "found_session",
     "judged",
     "landed",
     "move",
@@ -35,4 +40,5 @@ __all__ = [
     "register",
     "require",
     "start",
+    "tell_again",
 ]

@@ -94,8 +94,12 @@ class End:
     cancelled_by: str | None = None
 
 
-def finish(tx: Transaction, session_id: str, end: End) -> PackageRow | None:
-    """Ends a session and moves its package on. None when its lease is gone: a fenced session changes nothing."""
+def finish(tx: Transaction, session_id: str, end: End, told_by: str | None = None) -> PackageRow | None:
+    """Ends a session and moves its package on. None when its lease is gone: a fenced session changes nothing.
+
+    Args:
+        told_by: the actor of the entry, where it is not who ended the session.
+    """
     session = tx.session(session_id)
     if session is None or session.ended_at is not None:
         return None
@@ -112,7 +116,7 @@ def finish(tx: Transaction, session_id: str, end: End) -> PackageRow | None:
     said = {"job_id": session_id, "outcome": end.outcome, "commits": end.commits, "exit_code": end.exit_code}
     said |= {"head": new.head, "reason": end.reason, "reason_class": end.cause, **(end.metadata or {})}
     said = {k: v for k, v in said.items() if v is not None}
-    entry = change(tx, row, new, actor, said, before=lambda entry: _emit_completed(tx, session, end, entry))
+    entry = change(tx, row, new, told_by or actor, said, before=lambda entry: _emit_completed(tx, session, end, entry))
     tx.put_package(replace(new, finished_at=entry.timestamp))
     tx.put_session(_ended(session, end, entry.timestamp))
     return new
