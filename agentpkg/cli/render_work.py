@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 
 _KIND_STYLES = {"commit": "green", "notice": "yellow", "permission": "yellow", "tool": "cyan", "output": "dim",
-                "tool_result": "dim", "started": "bold", "ended": "bold"}  # fmt: skip
+                "tool_result": "dim", "network": "dim", "started": "bold", "ended": "bold"}  # fmt: skip
 _PREFIXES = {"commit": "Commit: ", "started": "Started: ", "ended": "Session ended: "}
 #: lines of one record that are shown while a session runs; the log has all
 _MOST_LINES = 6

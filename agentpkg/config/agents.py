@@ -31,6 +31,7 @@ class AgentSettings:
     provider_exit_codes: tuple[int, ...] = ()
     environment_exit_codes: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    network: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -83,6 +84,7 @@ def agent_named(settings: Settings, name: str | None) -> AgentSettings:
         provider_exit_codes=given.provider_exit_codes,
         environment_exit_codes=given.environment_exit_codes,
         environment={**settings.agent.environment, **given.environment},
+        network=given.network,
         options=given.options,
     )
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StrictStr
 
 from agentpkg.config.placeholders import unknown
+from agentpkg.core import hosts
 
 #: variables that agentpkg itself decides on, or that would lead git to another repository
 _OWN_VARIABLE = re.compile(
@@ -101,6 +102,11 @@ def _variable_value(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    hosts.parse(value)
+    return value
+
+
 def _commit_pattern(value: str) -> str:
     try:
         re.compile(_text(value).replace("{wp}", "WP01"))
@@ -143,6 +149,8 @@ SecretArgument = Annotated[StrictStr, AfterValidator(_secret_argument)]
 Environment = dict[
     Annotated[StrictStr, AfterValidator(_variable)], Annotated[StrictStr, AfterValidator(_variable_value)]
 ]
+#: what may be reached, see :mod:`agentpkg.core.hosts`
+Host = Annotated[StrictStr, AfterValidator(_host)]
 CommitPattern = Annotated[StrictStr, AfterValidator(_commit_pattern)]
 NatsUrl = Annotated[StrictStr, AfterValidator(_nats_url)]
 Percent = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False), AfterValidator(_whole)]

@@ -18,6 +18,7 @@ from agentpkg.config.kinds import (
     Environment,
     Folder,
     Glob,
+    Host,
     Name,
     NatsUrl,
     Percent,
@@ -114,6 +115,8 @@ class AgentDefinition:
     environment_exit_codes: tuple[ExitCode, ...] = ()
     #: added to ``agent.environment``
     environment: Environment = Field(default_factory=dict)
+    #: what it may reach besides ``isolation.network.allow`` and what its harness needs
+    network: tuple[Host, ...] = ()
     #: whatever else a harness of other people's takes
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -235,8 +238,8 @@ class Secrets:
 class Network:
     """``isolation.network``: what can be reached where the level cuts the network."""
 
-    #: ``host:port``
-    allow: tuple[Text, ...] = ()
+    #: ``host:port``, and services of this machine as ``tcp:127.0.0.1:5432``
+    allow: tuple[Host, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,8 +1,20 @@
-"""What a supervisor understands of a process behind walls: whose end it was, and with what code."""
+"""A session's processes behind its walls: how they are put there, the way out, whose end an end was."""
 
+import os
 import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-from agentpkg.isolation import Wrapped
+from agentpkg.core.errors import Lacking
+from agentpkg.engine.plan import SessionPlan
+from agentpkg.isolation import Network, Place, Walls, Wrapped
+from agentpkg.proc.rlimits import per_process
+from agentpkg.sessions import environment
+
+if TYPE_CHECKING:
+    from agentpkg.isolation.proxy import Proxy
 
 #: what each line of bubblewrap's own begins with
 _VOICE = "bwrap: "
@@ -11,28 +23,94 @@ _VOICE = "bwrap: "
 _CANNOT_RUN = "bwrap: execvp "
 
 
-def speaks(text: str) -> bool:
-    """Whether the walls themselves may have printed this."""
-    return _VOICE in text
-
-
-def trouble(wrapped: Wrapped, exit_code: int | None, output: str) -> str | None:
-    """Why what was to run inside never ran, which is nobody's fault who works there; None when it did.
+class Inside:
+    """Where the processes of one session run; within a ``with`` block they have the way out that they may have.
 
     Args:
-        output: what was printed, or the part of it for which :func:`speaks` holds.
+        folder: of the session.
+        hidden: configured variables that hold secrets.
     """
-    if wrapped.status is None:
-        return None
-    last = next((line for line in reversed(output.splitlines()) if line.startswith(_VOICE)), "")
-    cannot_run = exit_code == 1 and last.startswith(_CANNOT_RUN)
-    failed = wrapped.failed_to_start(exit_code)
-    wrapped.status.close()
-    if not failed and not cannot_run:
-        return None
-    why = last.removeprefix(_VOICE) or f"it ended with {exit_code}"
-    hint = "name what it needs in isolation.mounts" if cannot_run else "`agentpkg doctor` tells more"
-    return f"the sandbox did not start: {why[:300]}; {hint}"
+
+    def __init__(self, plan: SessionPlan, folder: Path, hidden: Mapping[str, str]) -> None:
+        self._plan, self._folder, self._hidden = plan, folder, hidden
+        self._walls = Walls(plan.isolation, plan.walls)
+        self._proxy: Proxy | None = None
+        self._said = ""
+
+    def __enter__(self) -> None:
+        if not (self._walls.cuts_network and self._plan.network):
+            return
+        from agentpkg.core.hosts import parse_all
+        from agentpkg.isolation.proxy import Proxy
+
+        self._proxy = Proxy(parse_all(self._plan.network))
+        try:
+            self._proxy.start()
+        except OSError as error:
+            self._proxy = None
+            raise Lacking(f"no way to the network can be made: {error.strerror}", "make room in /tmp") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._proxy is not None:
+            self._proxy.stop()
+
+    def wrap(self, argv: tuple[str, ...], more: Mapping[str, str] | None = None) -> Wrapped:
+        """The command that runs ``argv`` inside, within the kernel's bounds for each process.
+
+        Args:
+            more: variables on top of the session's.
+
+        Raises:
+            Lacking: it cannot be put there.
+        """
+        plan = self._plan
+        configured = {**plan.environment, **self._hidden}
+        env = {**environment.build(os.environ, configured, plan.agent_name, plan.as_job("")), **(more or {})}
+        # inside the level's own walls, which may need more than they leave to the agent
+        bound = per_process(plan.limits, alone=plan.isolation == "strong").wrap(argv)
+        return self._walls.wrap(bound, env, self._place(argv[0]))
+
+    def _place(self, program: str) -> Place:
+        plan, repository = self._plan, self._plan.as_repository()
+        proxy = self._proxy
+        return Place(
+            worktree=str(plan.worktree), private=plan.private, repository=str(repository.work_tree),
+            common_dir=str(repository.common_dir), session=str(self._folder), program=program,
+            reads=tuple(plan.launch.get("reads", ())), mounts=plan.mounts,
+            states=tuple(plan.launch.get("writes", ())),
+            network=Network(str(proxy.folder), proxy.sockets) if proxy else None,
+        )  # fmt: skip
+
+    def hear(self, record: Mapping[str, Any]) -> None:
+        """Takes a record of the session's log, which may be the walls' own words."""
+        if record["kind"] == "output" and _VOICE in record["text"]:
+            self._said = record["text"]
+
+    def trouble(self, wrapped: Wrapped, exit_code: int | None, output: str | None = None) -> str | None:
+        """Why what was to run never ran, which is nobody's fault who works there; None when it did.
+
+        Args:
+            output: what was printed; by default what was heard.
+        """
+        if wrapped.status is None:
+            return None
+        said = self._said if output is None else output
+        last = next((line for line in reversed(said.splitlines()) if line.startswith(_VOICE)), "")
+        cannot_run = exit_code == 1 and last.startswith(_CANNOT_RUN)
+        failed = wrapped.failed_to_start(exit_code)
+        wrapped.status.close()
+        if not failed and not cannot_run:
+            return None
+        why = last.removeprefix(_VOICE) or f"it ended with {exit_code}"
+        hint = "name what it needs in isolation.mounts" if cannot_run else "`agentpkg doctor` tells more"
+        return f"the sandbox did not start: {why[:300]}; {hint}"
+
+    def told(self) -> list[tuple[str, str]]:
+        """What was decided on its way out since the last call: kind and text of a record each."""
+        found = self._proxy.decisions() if self._proxy is not None else []
+        return [("network" if one.allowed and not one.problem else "notice", str(one)) for one in found]
 
 
 def exit_code(wrapped: Wrapped, code: int | None) -> int | None:

@@ -41,6 +41,7 @@ class SessionPlan:
         run_limits: of all live sessions together, as configured.
         walls: what the probe of ``isolation`` found, see :class:`agentpkg.isolation.Probe`.
         mounts: more paths of the machine that the agent may read.
+        network: what it may reach where the level cuts the network, see :mod:`agentpkg.core.hosts`.
         features_dirs: folders whose files no session may change.
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
@@ -63,6 +64,7 @@ class SessionPlan:
     isolation: str = "basic"
     walls: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     secret_names: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
@@ -104,7 +106,7 @@ class SessionPlan:
 def read_plan(folder: Path) -> SessionPlan:
     """The plan of the session in a folder. Raises :class:`FileNotFoundError` when there is none yet."""
     values = _moved(json.loads(read_bounded(folder / FILE, _LIMIT)), folder)
-    for key in ("setup", "features_dirs", "secret_names", "filters", "mounts"):
+    for key in ("setup", "features_dirs", "secret_names", "filters", "mounts", "network"):
         values[key] = tuple(values[key])
     return SessionPlan(**values)
 

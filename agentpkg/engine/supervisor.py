@@ -20,15 +20,14 @@ from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.engine import control as requests
-from agentpkg.engine import inside as walls
-from agentpkg.engine import lease
+from agentpkg.engine import inside, lease
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
 from agentpkg.ledger.ledger import Ledger
-from agentpkg.proc import Pen, kill_marked, make_pen, per_process
+from agentpkg.proc import Pen, kill_marked, make_pen
 from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
-from agentpkg.sessions import environment, limits, runner, watcher
+from agentpkg.sessions import limits, runner, watcher
 from agentpkg.sessions.judge import Facts
 from agentpkg.sessions.log import NAME, SessionLog
 from agentpkg.sessions.pulse import Heart, Pulse, read_pulse
@@ -52,8 +51,6 @@ class Supervisor:
     plan: SessionPlan
     hidden: Mapping[str, Any]
     stopping: bool = False
-    #: the last of what the walls themselves printed
-    _walls_said: str = ""
 
     @cached_property
     def repository(self) -> Any:
@@ -94,6 +91,11 @@ class Supervisor:
         """Measures what the session keeps on disk."""
         return limits.disk_meter(self.plan.worktree, Path(self.plan.private))
 
+    @cached_property
+    def inside(self) -> inside.Inside:
+        """Where the session's processes run."""
+        return inside.Inside(self.plan, self.folder, self.hidden.get("environment", {}))
+
     @property
     def mark(self) -> str:
         """What every process of the session carries."""
@@ -127,13 +129,16 @@ class Supervisor:
         from agentpkg.core.errors import AgentpkgError
 
         try:
-            trouble = self._set_up()
-            stop = self._stop_wanted()
-            if stop is not None:
-                return Facts(stop=stop, exit_code=None)
-            return Facts(trouble=trouble, exit_code=None) if trouble else self._run_agent()
+            with self.inside:
+                trouble = self._set_up()
+                stop = self._stop_wanted()
+                if stop is not None:
+                    return Facts(stop=stop, exit_code=None)
+                return Facts(trouble=trouble, exit_code=None) if trouble else self._run_agent()
         except AgentpkgError as error:
             return Facts(trouble=error.message, exit_code=None)
+        finally:
+            self._note_network()
 
     def _run_agent(self) -> Facts:
         from agentpkg.harnesses import harness_named
@@ -141,7 +146,7 @@ class Supervisor:
 
         launch = Launch.from_json(self.plan.launch)
         job = self.plan.as_job(read_bounded(Path(self.plan.job["prompt_path"]), _LIMIT).decode())
-        wrapped = self._wrapped(launch.argv, launch.env)
+        wrapped = self.inside.wrap(launch.argv, launch.env)
         group = wrapped.status.group if wrapped.status else lambda: None
         hooks = runner.Hooks(
             self._started, self._recorded, self._look_for_commits, self._stop_wanted, group, looked=self._looked
@@ -155,8 +160,8 @@ class Supervisor:
             )  # fmt: skip
         if ended.survivors:
             self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
-        trouble = walls.trouble(wrapped, ended.exit_code, self._walls_said)
-        code = walls.exit_code(wrapped, ended.exit_code)
+        trouble = self.inside.trouble(wrapped, ended.exit_code)
+        code = inside.exit_code(wrapped, ended.exit_code)
         end = ended.end
         fault = self.plan.faults.get(str(code))
         if fault is not None:
@@ -196,32 +201,17 @@ class Supervisor:
 
         return Keeper(watch, self.folder, self.plan.snapshot_seconds)
 
-    def _wrapped(self, argv: tuple[str, ...], more: Mapping[str, str]) -> Any:
-        from agentpkg.isolation import Place, Walls
-
-        configured = {**self.plan.environment, **self.hidden.get("environment", {})}
-        job = self.plan.as_job("")
-        env = {**environment.build(os.environ, configured, self.plan.agent_name, job), **more}
-        place = Place(
-            worktree=str(self.plan.worktree), private=self.plan.private, repository=str(self.repository.work_tree),
-            common_dir=str(self.repository.common_dir), session=str(self.folder),
-            program=argv[0], reads=tuple(self.plan.launch.get("reads", ())), mounts=self.plan.mounts,
-        )  # fmt: skip
-        # inside the level's own walls, which may need more than they leave to the agent
-        bound = per_process(self.plan.limits, alone=self.plan.isolation == "strong").wrap(argv)
-        return Walls(self.plan.isolation, self.plan.walls).wrap(bound, env, place)
-
     def _set_up(self) -> str | None:
         """Runs ``worktree.setup``; gives what went wrong."""
         for command in self.plan.setup:
             self._note("tool", f"worktree.setup: {command}")
-            wrapped = self._wrapped(("/bin/sh", "-c", command), {})
+            wrapped = self.inside.wrap(("/bin/sh", "-c", command))
             done = run_process(
                 wrapped.argv, env=wrapped.env, cwd=self.plan.worktree, timeout=_SETUP_SECONDS, merge=True,
                 cancelled=lambda: self._stop_wanted() is not None, keep=wrapped.keep,
             )  # fmt: skip
             output = done.stdout.decode("utf-8", "replace")
-            if trouble := walls.trouble(wrapped, done.exit_code, output):
+            if trouble := self.inside.trouble(wrapped, done.exit_code, output):
                 return trouble
             self._note("output", output[-4000:])
             if done.exit_code != 0:
@@ -280,8 +270,7 @@ class Supervisor:
             from agentpkg.engine import conversation
 
             conversation.remember(self.folder, record, self.plan.job["resume"])
-        if record["kind"] == "output" and walls.speaks(record["text"]):
-            self._walls_said = record["text"]
+        self.inside.hear(record)
         if record["kind"] in ("text", "tool", "output", "permission"):
             payload = {"kind": record["kind"], "text": record["text"][:2000], "time": record["time"]}
             client.progress(self.repository.state, f"agent.job.{self.plan.session}.progress", payload)
@@ -298,6 +287,8 @@ class Supervisor:
     def _look_for_commits(self) -> None:
         """The heartbeat: reads the private branch, and tells of new commits. It changes nothing."""
         from agentpkg.git.private import private_tip
+
+        self._note_network()
 
         if not lease.holds(self.ledger, self.plan.session, os.getpid()):
             self.stopping = True
@@ -342,6 +333,10 @@ class Supervisor:
     @cached_property
     def _noted(self) -> set[str]:
         return set()
+
+    def _note_network(self) -> None:
+        for kind, text in self.inside.told():
+            self._note(kind, text)
 
     def _note_commit(self, sha: str, subject: str) -> None:
         if sha not in self._noted:

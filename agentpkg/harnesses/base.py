@@ -95,6 +95,7 @@ class Launch:
         reads: absolute paths that it must be able to read, at every level of isolation.
         writes: absolute paths of the program's own state that it must be able to write, where they exist.
         files: what to write into :attr:`Job.folder` beforehand, text by name.
+        hosts: ``host:port`` of the services that the program cannot do without.
     """
 
     argv: tuple[str, ...]
@@ -104,12 +105,14 @@ class Launch:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON data."""
         return {
             "argv": list(self.argv), "stdin": self.stdin, "env": dict(self.env), "keep_stdin": self.keep_stdin,
             "reads": list(self.reads), "writes": list(self.writes), "files": dict(self.files),
+            "hosts": list(self.hosts),
         }  # fmt: skip
 
     @classmethod
@@ -117,7 +120,7 @@ class Launch:
         """The inverse of :meth:`as_json`."""
         return cls(
             tuple(data["argv"]), data["stdin"], dict(data["env"]), data["keep_stdin"], tuple(data["reads"]),
-            tuple(data["writes"]), dict(data["files"]),
+            tuple(data["writes"]), dict(data["files"]), tuple(data["hosts"]),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agentpkg.harnesses import guard, programs
 from agentpkg.harnesses.base import Agent, Job, Launch, Reader, SignIn
@@ -33,6 +34,8 @@ _STATE = ("CLAUDE_CONFIG_DIR",)
 #: configured variables that sign it in
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK",
          "CLAUDE_CODE_USE_VERTEX")  # fmt: skip
+
+_HOSTS = ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude.com:443")
 
 _TOLD = """\
 The project's own instructions for coding agents, from {names} at the top of its repository:
@@ -85,7 +88,7 @@ class ClaudeCodeHarness:
             argv=(program, *agent.command[1:], *_arguments(agent, job, files)), stdin=job.prompt, files=files,
             env=_environment(agent), writes=_state(), reads=(
                 *programs.reads(program), *guard.reads(), job.folder, job.prompt_path, job.task_path,
-            ),
+            ), hosts=_hosts(agent),
         )  # fmt: skip
 
     def reader(self, job: Job | None = None) -> Reader:
@@ -129,6 +132,14 @@ def _environment(agent: Agent) -> dict[str, str]:
     quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
     state = {name: os.environ[name] for name in _STATE if os.environ.get(name)}
     return {name: value for name, value in {**quiet, **state}.items() if name not in agent.environment}
+
+
+def _hosts(agent: Agent) -> tuple[str, ...]:
+    """Its model's host, or that of the gateway that is configured instead, and where it renews its sign-in."""
+    base = urlsplit(agent.environment.get("ANTHROPIC_BASE_URL", ""))
+    if base.hostname:
+        return (f"{base.hostname}:{base.port or (80 if base.scheme == 'http' else 443)}",)
+    return _HOSTS
 
 
 def _config_folder() -> str:

@@ -5,12 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentpkg.core.errors import Lacking
-from agentpkg.isolation.base import Isolation, Place, Probe, Status, Wrapped
+from agentpkg.isolation.base import Isolation, Network, Place, Probe, Status, Wrapped
 from agentpkg.isolation.basic import Basic
 from agentpkg.isolation.remembered import remembered
 from agentpkg.isolation.strong import Strong
 
-__all__ = ["ISOLATIONS", "LEVELS", "Isolation", "Place", "Probe", "Status", "Walls", "Wrapped", "choose", "probe_all"]
+__all__ = [
+    "ISOLATIONS",
+    "LEVELS",
+    "Isolation",
+    "Network",
+    "Place",
+    "Probe",
+    "Status",
+    "Walls",
+    "Wrapped",
+    "choose",
+    "probe_all",
+]
 
 #: every level's name, best first
 LEVELS = ("strong", "medium", "basic")
@@ -39,6 +51,11 @@ class Walls:
     def covers_git(self) -> bool:
         """Whether the private git dir appears in place of the repository's own."""
         return ISOLATIONS[self.level].covers_git
+
+    @property
+    def cuts_network(self) -> bool:
+        """Whether nothing can be reached but through a :class:`Network`."""
+        return ISOLATIONS[self.level].cuts_network
 
     def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place) -> Wrapped:
         """The command that runs ``argv`` inside; see :meth:`Isolation.wrap`."""

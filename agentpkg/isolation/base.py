@@ -7,6 +7,19 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """The way out that there is, see :mod:`agentpkg.isolation.proxy`.
+
+    Attributes:
+        folder: where its sockets lie.
+        sockets: their names by the port that each has inside.
+    """
+
+    folder: str
+    sockets: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """The paths a session is about; all absolute and resolved.
 
@@ -19,6 +32,8 @@ class Place:
         program: what is started, beneath whatever stands before it in the command; it has to be seen.
         reads: what else must be readable, and executable where it is a program.
         mounts: files and folders that the user wants to be seen, read-only; those that are missing are left out.
+        states: files and folders of the agent's program's own, which it reads and writes; below the home as a rule.
+        network: the way out; None: there is none, where the level cuts the network.
     """
 
     worktree: str
@@ -29,6 +44,8 @@ class Place:
     program: str = ""
     reads: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    network: Network | None = None
 
 
 class Status(Protocol):
@@ -85,6 +102,8 @@ class Isolation(Protocol):
     """One level."""
 
     name: str
+    #: nothing can be reached but through :class:`Network`
+    cuts_network: bool
     #: the private git dir appears in place of the repository's own; otherwise the worktree's ``.git`` names it
     covers_git: bool
 

@@ -14,6 +14,7 @@ class Basic:
 
     name = "basic"
     covers_git = False
+    cuts_network = False
 
     def stamp(self) -> str:
         """It never changes."""

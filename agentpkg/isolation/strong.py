@@ -6,6 +6,7 @@ host-name namespaces of its own, no capabilities, and dies with whoever started 
 """
 
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -15,10 +16,14 @@ from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
-from agentpkg.isolation import bubblewrap
-from agentpkg.isolation.base import Place, Probe, Wrapped, within
+from agentpkg.isolation import bubblewrap, forward
+from agentpkg.isolation.base import Network, Place, Probe, Wrapped, within
 from agentpkg.isolation.bubblewrap import Arguments, Program, StatusFile
+from agentpkg.isolation.proxy import PORT
 from agentpkg.isolation.toolchains import Tools
+
+#: bytes of a file of settings
+_LARGEST_SETTING = 1 << 20
 
 #: seconds for the trial
 _SECONDS = 20.0
@@ -41,6 +46,18 @@ _CERTIFICATES = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "NIX_SSL_CERT_FILE",
 )  # fmt: skip
 
+#: runs the inner end of the way to the network
+_PYTHON = os.path.realpath(sys.executable)
+
+#: where that lies inside
+_NET = "/run/agentpkg"
+
+#: how programs find it: what curl, pip, git, node and most others read
+PROXIES = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), f"http://127.0.0.1:{PORT}"),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1"), "NODE_USE_ENV_PROXY": "1",
+}  # fmt: skip
+
 PROMISE = "writes its worktree alone; sees no network, no home, no other process; nothing of it survives"
 
 
@@ -50,6 +67,7 @@ class Strong:
 
     name = "strong"
     covers_git = True
+    cuts_network = True
 
     def stamp(self) -> str:
         """The programs there are, by place, time and size."""
@@ -78,16 +96,21 @@ class Strong:
             tools.add_program(path) if os.access(path, os.X_OK) and os.path.isfile(path) else tools.add(path)
         for path in (*place.mounts, *(env[name] for name in _CERTIFICATES if os.path.isabs(env.get(name, "")))):
             tools.add(path)
+        if place.network is not None:
+            tools.add_program(_PYTHON)
         _require_seen(place.program, tools, place)
         out = Arguments(Program.from_facts(facts))
         out.namespaces()
         out.system()
         for path in sorted(tools.paths):
             out.read(path)
-        _session(out, place)
+        _session(out, place, env.get("HOME", "/"))
+        inner = inner_environment({**needs, **env}, tools)
+        if place.network is not None:
+            argv = _way_out(out, place.network, argv)
+            inner.update(PROXIES)
         status = StatusFile()
-        command = out.command(place.worktree, status.descriptor, argv)
-        return Wrapped(command, inner_environment({**needs, **env}, tools), (status.descriptor,), status)
+        return Wrapped(out.command(place.worktree, status.descriptor, argv), inner, (status.descriptor,), status)
 
 
 def inner_environment(env: Mapping[str, str], tools: Tools) -> dict[str, str]:
@@ -97,15 +120,25 @@ def inner_environment(env: Mapping[str, str], tools: Tools) -> dict[str, str]:
     return {**kept, "HOME": bubblewrap.HOME, "TMPDIR": "/tmp"}
 
 
+def _way_out(out: Arguments, network: Network, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Shows the sockets inside; gives the command that first listens on the ports they stand for."""
+    shutil.copyfile(forward.__file__, os.path.join(network.folder, "forward.py"))
+    out.guard(network.folder, _NET)
+    ports = ",".join(f"{port}={_NET}/{name}" for port, name in network.sockets.items())
+    return (_PYTHON, "-I", "-S", f"{_NET}/forward.py", ports, "--", *argv)
+
+
 def _closed(env: Mapping[str, str], place: Place) -> tuple[str, ...]:
     home = os.path.realpath(env.get("HOME", "/"))
     return (home, place.repository, place.common_dir, place.session, place.worktree)
 
 
-def _session(out: Arguments, place: Place) -> None:
+def _session(out: Arguments, place: Place, user_home: str) -> None:
     home = os.path.join(place.session, "home")
     os.makedirs(home, mode=0o700, exist_ok=True)
     out.write(home, bubblewrap.HOME)
+    for path in place.states:
+        _state(out, path, user_home, home)
     out.write(_plain(place.private), place.common_dir)
     _require_plain(place.private, "objects", "base")
     objects = os.path.join(place.common_dir, "objects")
@@ -121,6 +154,31 @@ def _session(out: Arguments, place: Place) -> None:
     kittify = os.path.join(place.worktree, ".kittify")
     if os.path.isdir(kittify) and not os.path.islink(kittify):
         out.guard(kittify)
+
+
+def _state(out: Arguments, path: str, user_home: str, home: str) -> None:
+    """Gives the session a copy of what a program keeps: an agent that could write the original would have the user's
+    own next start of that program run what it likes."""
+    inside = os.path.relpath(path, user_home) if within(path, user_home) else os.path.join(".states", path.strip("/"))
+    copy = os.path.join(home, inside)
+    _require_plain(home, *inside.split(os.sep))
+    if not os.path.lexists(copy):
+        _copy_settings(path, copy)
+    if os.path.exists(copy):
+        out.write(copy, path)
+
+
+def _copy_settings(source: str, to: str) -> None:
+    """Copies a file, or the plain files right in a folder: settings and sign-in, not what was said and done before."""
+    os.makedirs(os.path.dirname(to), mode=0o700, exist_ok=True)
+    if os.path.isfile(source):
+        shutil.copyfile(source, to)
+        os.chmod(to, 0o600)
+    elif os.path.isdir(source):
+        os.mkdir(to, 0o700)
+        for entry in os.scandir(source):
+            if entry.is_file() and not entry.name.startswith("history") and entry.stat().st_size <= _LARGEST_SETTING:
+                _copy_settings(entry.path, os.path.join(to, entry.name))
 
 
 def _borrowed(objects: str) -> list[str]:
