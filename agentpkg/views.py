@@ -36,6 +36,8 @@ class Seen:
         sessions: the last session of each package, by package id.
         done_elsewhere: packages of other features that are done, as ``002-billing/WP04``.
         activity: what a running session did last, by session id.
+        run: who runs the feature now, and what holds that run: ``owner paused held``, each None where there is none.
+        retry_at: when a blocked package is tried again by the run; RFC 3339, by package.
         lost: live sessions whose supervisor is known to be dead: the ledger does not know it yet.
         target: the branch packages merge into.
         questions: those that wait for people's answers.
@@ -48,6 +50,8 @@ class Seen:
     sessions: Mapping[str, SessionRow] = field(default_factory=dict)
     done_elsewhere: Container[str] = frozenset()
     activity: Mapping[str, str] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=lambda: {"owner": None, "paused": None, "held": None})
+    retry_at: Mapping[str, str] = field(default_factory=dict)
     lost: Container[str] = frozenset()
     branch_prefix: str = "feat/"
     worktrees_dir: str = ".worktrees"
@@ -116,6 +120,7 @@ def status(seen: Seen) -> Json:
         "critical_path": path,
         "estimate_seconds": seconds,
         "questions": [question(one) for one in seen.questions],
+        "run": dict(seen.run),
         "warnings": [*seen.warnings, *(str(w) for w in seen.feature.warnings), *unsettled(seen)],
     }
 
@@ -171,6 +176,8 @@ def _package(
         "branch": (row.branch if row else None) or f"{seen.branch_prefix}{seen.feature.id}-{wp}",
         "worktree": f"{seen.worktrees_dir}/{seen.feature.id}-{wp}",
         **_work(row, session, _agent(seen, file, row)),
+        "reason_class": row.reason_class if row else None,
+        "retry_at": seen.retry_at.get(wp),
         "activity": seen.activity.get(session.id) if session and session.ended_at is None else None,
     }
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from agentpkg.cli import streams
 from agentpkg.cli.jsontext import json_text
 from agentpkg.engine.project import Project, open_project
 
@@ -79,7 +80,12 @@ def verb(example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def wrapped(*args: Any, json_wanted: bool, debug: bool, **more: Any) -> Any:
-            return function(*args, speak=Speaker(json_wanted), **more)
+            try:
+                return function(*args, speak=Speaker(json_wanted), **more)
+            except BrokenPipeError:
+                # the reader has gone (`| head`), which click would make a failure
+                streams.let_go()
+                return 0
 
         lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
         made: Callable[[Callable[..., Any]], click.Command] = click.command(

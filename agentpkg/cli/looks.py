@@ -14,6 +14,7 @@ from agentpkg.core.model import FeatureState, SessionRow
 from agentpkg.engine import looking
 from agentpkg.engine.lease import is_dead
 from agentpkg.engine.project import Project
+from agentpkg.engine.running import owner
 
 #: states in which nothing is left to watch
 OVER = (FeatureState.VALIDATED, FeatureState.SHIPPED, FeatureState.CANCELLED)
@@ -85,7 +86,8 @@ class Eye:
     def _stamp(self) -> _Stamp:
         # a supervisor that dies writes nothing anywhere
         lost = tuple(session.id for session in self._live if is_dead(session))
-        return (self._files, self._ledger_stamp(), lost, *self._log_stamps())
+        runner = owner.current(self._project.state, self._feature.id)
+        return (self._files, self._ledger_stamp(), lost, runner, *self._log_stamps())
 
     def _ledger_stamp(self) -> int:
         ledger = self._project.ledger_if_any

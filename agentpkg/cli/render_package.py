@@ -128,7 +128,10 @@ def _blocked(look: Look, package: Json) -> _Facts:
         [(f"Reason: {package['reason'] or 'not recorded'}", "red")],
         [f"Agent: {package['agent']}", f"Session: {package['session']}" if package["session"] else None],
         [f"Commits: {package['commits']}", f"Files: {package['files_changed']}", _tests(package), _cycle(package)],
-        [f"Blocked: {render.ago(package['finished_at'], look.now)}" if package["finished_at"] else None],
+        [
+            f"Blocked: {render.ago(package['finished_at'], look.now)}" if package["finished_at"] else None,
+            f"Next try: {render.at(package['retry_at'], look.now)}" if package.get("retry_at") else None,
+        ],
         [(f"Next: agentpkg logs {feature} {wp}", "dim")],
     ]
 

@@ -53,8 +53,13 @@ def _of_run(what: str, said: Json) -> list[Part] | None:
         fault = "model's provider" if said.get("reason_class") == "provider" else "machine"
         return [name, (f" held: {said.get('failures')} failures of the {fault} in a row, {when}", "yellow"),
                 f": {said.get('reason')}"]  # fmt: skip
-    if what == "run.released":
+    if what in ("run.released", "run.resumed"):
         return [name, " goes on"]
+    if what == "run.paused":
+        why = f": {said['reason']}" if said.get("reason") else ""
+        return [name, (f" paused by {said.get('actor')}{why}", "yellow")]
+    if what == "run.stop":
+        return [name, f" asked to stop by {said.get('actor')}{', with its sessions' if said.get('at_once') else ''}"]
     return None
 
 
@@ -81,6 +86,8 @@ def _of_package(wp: str, what: str, said: Json) -> list[Part] | None:
         return [name, "  ", render.mark("pass" if good else "fail"), f" review {word} (cycle {said.get('cycle')})"]
     if what.startswith("question."):
         return [name, *_of_question(what.rpartition(".")[2], said)]
+    if what == "told":
+        return [name, f"  told something by {said.get('actor')}"]
     if said.get("to") == "doing":
         # its agent's start says the same, and more
         return None
@@ -140,6 +147,33 @@ def _after(document: Json) -> list[Text]:
     if document["state"] != "validated":
         return [verify]
     return [verify, line("      ", (f"agentpkg move {feature} --to shipped", "bold"))]
+
+
+def detached(feature: str, pid: int) -> list[Text]:
+    """What is said of a run that was started without a terminal."""
+    return [
+        line(("Run", "bold"), f" of {feature} goes on as process {pid}"),
+        line("Next: ", (f"agentpkg attach {feature}", "bold"), " watches it, ", (f"agentpkg stop {feature}", "bold"),
+             " ends it"),
+    ]  # fmt: skip
+
+
+def steered(feature: str, paused: bool, changed: bool, pid: int | None) -> list[Text]:
+    """What is said after ``pause`` and ``resume``."""
+    already = "" if changed else "already "
+    if not paused:
+        return [line((feature, "bold"), f": {already}{'resumed' if changed else 'not paused'}")]
+    who = f"process {pid} lets its sessions finish and waits" if pid else "no run is at work; the next one waits"
+    return [
+        line((feature, "bold"), f": {already}paused; {who}"),
+        line("Next: ", (f"agentpkg resume {feature}", "bold")),
+    ]
+
+
+def told(feature: str, wp: str, session: str | None) -> list[Text]:
+    """What is said after ``tell``."""
+    where = f"given to session {session}" if session else "kept for the next try: nobody can hear it now"
+    return [line((f"{feature} {wp}", "bold"), f": {where}")]
 
 
 def stopping(running: list[str], may_ask: bool) -> list[str]:

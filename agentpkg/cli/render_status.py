@@ -56,8 +56,26 @@ def head(look: Look) -> list[Text]:
         line(("Feature: ", "bold"), (feature["id"], "bold"), f"  {title}" if title else ""),
         line(("State:   ", "bold"), (word(feature["state"]), render.state_style(feature["state"])),
              (f"  (merges into {feature['target']})", "dim")),
+        *_run(look.document.get("run") or {}),
         Text(""),
     ]  # fmt: skip
+
+
+def _run(run: Json) -> list[Text]:
+    """Who runs it, and what that run waits for."""
+    owner, paused, held = run.get("owner"), run.get("paused"), run.get("held")
+    lines = []
+    if owner:
+        how = ", detached" if owner["detached"] else ""
+        lines.append(line(("Run:     ", "bold"), f"process {owner['pid']} of {owner['by']}{how}"))
+    if paused:
+        why = f": {paused['reason']}" if paused["reason"] else ""
+        lines.append(line(("Paused:  ", "bold"), (f"by {paused['by']}{why}", "yellow")))
+    if held:
+        when = f"next try at {render.seconds_of_day(held['until'])}" if held["until"] else "it gives up"
+        lines.append(line(("Held:    ", "bold"), (f"{held['failures']} failures in a row, {when}", "yellow"),
+                          (f"  {held['reason']}", "dim")))  # fmt: skip
+    return lines
 
 
 def foot(look: Look) -> list[Text]:

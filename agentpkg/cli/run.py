@@ -1,42 +1,40 @@
 """``run``: dispatch, review and merge until the feature is done."""
 
 import queue
-import select
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from agentpkg import views
-from agentpkg.cli import looks, render, render_run
+from agentpkg.cli import driving, render, render_run
 from agentpkg.cli.common import Speaker, project_at, settle, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.errors import BadInput
-from agentpkg.core.model import EventRow, Feature, State
+from agentpkg.core.model import EventRow, Feature
 from agentpkg.engine import looking
 from agentpkg.engine.project import Project
-from agentpkg.engine.running import Finished, Options, Run, Stop
-
-#: seconds between two looks while the run goes on
-_LOOK = 0.25
+from agentpkg.engine.running import Finished, Options, Run, Stop, background, owner
 
 
 @verb(
     """agentpkg run 003
 agentpkg run 003 --jobs 8 --until WP05
+agentpkg run 003 --detach
 agentpkg run 003 --json | jq .subject"""
 )
 @click.argument("feature")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Sessions at once; run.jobs by default.")
 @click.option("--agent", help="The agent, instead of the configured ones.")
 @click.option("--until", metavar="WP", help="Only this work package and what it needs.")
+@click.option("--detach", is_flag=True, help="Run without a terminal; `attach` watches it, `stop` ends it.")
+@click.option("--in-background", is_flag=True, hidden=True)
 def command(
-    feature: str, jobs: int | None, agent: str | None, until: str | None, repo: Path | None, speak: Speaker
-) -> int:
+    feature: str, jobs: int | None, agent: str | None, until: str | None, detach: bool, in_background: bool,
+    repo: Path | None, speak: Speaker,
+) -> int:  # fmt: skip
     """Dispatch, review and merge until the feature is done.
 
     Ctrl-C once stops starting and lets sessions finish; twice stops them now. Nothing is lost either way: the next
@@ -52,10 +50,25 @@ def command(
     if until is not None:
         _, until = project.find_package(until, found.id)
     speak.warn_all([str(warning) for warning in (*project.loaded.warnings, *found.warnings)])
-    finished, document = drive(project, found, Options(project.settings.run.jobs, agent, until), speak)
+    options = Options(project.settings.run.jobs, agent, until, in_background)
+    if detach:
+        return _detached(project, found.id, options, speak)
+    finished, document = drive(project, found, options, speak)
     if speak.json:
         speak.line(document)
-    return _exit_code(finished)
+    code = _exit_code(finished)
+    owner.note_exit(project.state, found.id, code, document)
+    return code
+
+
+def _detached(project: Project, feature: str, options: Options, speak: Speaker) -> int:
+    pid = background.start(project, feature, options)
+    log = owner.log_path(project.state, feature)
+    if speak.json:
+        speak.document({"feature": feature, "pid": pid, "log": str(log)})
+    else:
+        render.show(render_run.detached(feature, pid))
+    return 0
 
 
 def drive(project: Project, feature: Feature, options: Options, speak: Speaker) -> tuple[Finished, dict[str, Any]]:
@@ -63,7 +76,8 @@ def drive(project: Project, feature: Feature, options: Options, speak: Speaker) 
     driven = _Driven(project, options, feature)
     begun = time.monotonic()
     with Interrupts() as interrupts:
-        finished = _face(project, driven, speak)(interrupts)
+        driving.face(project, driven, speak)(interrupts)
+        finished = driven.result()
         settle(project, speak)
     document = _document(project, finished)
     if not speak.json:
@@ -115,6 +129,10 @@ class _Driven:
         """The run has not ended."""
         return self._thread.is_alive()
 
+    def press(self) -> None:
+        """Passes one Ctrl-C on."""
+        self.stop.press()
+
     def wait(self, seconds: float) -> None:
         """Waits for the end, at most so long."""
         self._thread.join(seconds)
@@ -132,120 +150,3 @@ class _Driven:
         if isinstance(found, BaseException):
             raise found
         return found
-
-
-_Face = Callable[[Interrupts], Finished]
-
-
-def _face(project: Project, driven: _Driven, speak: Speaker) -> _Face:
-    """How the run is shown: as JSON lines, as plain lines, or as a board."""
-    if speak.json:
-        prefix = project.settings.nats.prefix
-        return lambda interrupts: _follow(
-            driven,
-            interrupts,
-            lambda row: speak.line(views.event(row, prefix)),
-            _Questions(project, driven, speak.note),
-        )
-    if not render.can_redraw():
-        return lambda interrupts: _in_lines(project, driven, interrupts, speak)
-    return lambda interrupts: _on_board(project, driven, interrupts)
-
-
-def _follow(
-    driven: _Driven, interrupts: Interrupts, say: Callable[[EventRow], None], questions: "_Questions",
-    draw: Callable[[], None] = lambda: None,
-) -> Finished:  # fmt: skip
-    while driven.running:
-        driven.wait(_LOOK)
-        for row in driven.new_events():
-            say(row)
-        questions.look(interrupts.presses)
-        draw()
-    for row in driven.new_events():
-        say(row)
-    return driven.result()
-
-
-def _in_lines(project: Project, driven: _Driven, interrupts: Interrupts, speak: Speaker) -> Finished:
-    teller = render_run.Teller()
-
-    def say(row: EventRow) -> None:
-        said = teller.sentence(row)
-        if said is not None:
-            render.show([said], stderr=True)
-
-    return _follow(driven, interrupts, say, _Questions(project, driven, speak.note))
-
-
-def _on_board(project: Project, driven: _Driven, interrupts: Interrupts) -> Finished:
-    from agentpkg.cli.render_live import Board
-
-    eye = looks.Eye(project, driven.feature)
-    teller = render_run.Teller()
-    with Board(stderr=True) as board:
-
-        def say(row: EventRow) -> None:
-            said = teller.sentence(row)
-            if said is not None:
-                board.say(said)
-
-        def note(text: str) -> None:
-            board.say(render.as_text((text, "yellow")))
-
-        def draw(below: bool = True) -> None:
-            trouble = None
-            try:
-                document = eye.document()
-            except BadInput as error:
-                document, trouble = eye.last, error.message
-            board.draw(looks.look_at(document, driven.jobs), trouble, questions.lines() if below else ())
-
-        questions = _Questions(project, driven, note)
-        finished = _follow(driven, interrupts, say, questions, draw)
-        draw(below=False)
-    return finished
-
-
-class _Questions:
-    """What Ctrl-C means: the first stops starting and asks about the sessions that run, the second stops them."""
-
-    def __init__(self, project: Project, driven: _Driven, note: Callable[[str], None]) -> None:
-        self._project = project
-        self._driven = driven
-        self._note = note
-        self._heard = 0
-
-    def look(self, presses: int) -> None:
-        """Does what Ctrl-C, or an answer, asks for."""
-        if presses > self._heard == 0:
-            self._heard = 1
-            self._driven.stop.press()
-            for said in render_run.stopping(self._running(), self._may_ask()):
-                self._note(said)
-        elif self._heard == 1 and (presses > 1 or self._answered_stop()):
-            self._heard = 2
-            self._driven.stop.press()
-            self._note("Stopping the sessions; their commits are kept.")
-        elif presses > 2:
-            # a third one is for those who cannot wait: sessions are asked to stop already, and need nobody for it
-            raise KeyboardInterrupt
-
-    def lines(self) -> list[Any]:
-        """What stands below the board meanwhile."""
-        if not self._heard:
-            return []
-        words = "nothing new is started" if self._heard == 1 else "sessions are being stopped"
-        return [render.as_text((f"Stopping: {words}", "yellow"))]
-
-    def _running(self) -> list[str]:
-        rows = self._project.ledger.packages(self._driven.feature)
-        return [row.wp for row in rows if row.state is State.DOING]
-
-    def _may_ask(self) -> bool:
-        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-
-    def _answered_stop(self) -> bool:
-        if not self._may_ask() or not select.select([sys.stdin], [], [], 0)[0]:
-            return False
-        return sys.stdin.readline().strip().lower() in ("n", "no", "s", "stop")

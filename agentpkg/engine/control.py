@@ -1,6 +1,10 @@
-"""What a person asks of a running session: stop it. The request lies in the session's folder; its supervisor obeys."""
+"""What a person asks of a running session: to stop, or to hear something.
+
+The request lies in the session's folder, where its supervisor finds it.
+"""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,6 +12,11 @@ from agentpkg.core.errors import BadInput, Busy
 from agentpkg.files import lock, read_bounded, write_atomic
 
 _FILE = "cancel.json"
+
+#: bytes of one instruction
+LONGEST = 16_000
+
+_TOLD = "told-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +65,22 @@ def asked(folder: Path) -> Cancel | None:
 def _ask(folder: Path, request: Cancel) -> None:
     if folder.is_dir():
         write_atomic(folder / _FILE, json.dumps(asdict(request)))
+
+
+def instruct(state: Path, session: str, number: int, text: str) -> None:
+    """Gives a session an instruction; ``number`` orders it among others."""
+    folder = state / "sessions" / session
+    if folder.is_dir():
+        write_atomic(folder / f"{_TOLD}{number:012}", text)
+
+
+def instructions(folder: Path, known: set[str]) -> Iterator[str]:
+    """Instructions that have come into a session's folder since the last call.
+
+    Args:
+        known: the names of those that were taken already; grows.
+    """
+    for path in sorted(folder.glob(f"{_TOLD}*")):
+        if path.name not in known:
+            known.add(path.name)
+            yield read_bounded(path, LONGEST).decode("utf-8", "replace")

@@ -2,11 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
-from agentpkg.core.model import Feature, SessionRow, State
+from agentpkg.core.chain import rfc3339
+from agentpkg.core.model import Feature, PackageRow, SessionRow, State
+from agentpkg.engine import retries
 from agentpkg.engine.lease import is_dead
 from agentpkg.engine.project import Project
+from agentpkg.engine.running import owner, steering
 from agentpkg.features.folder import load_all
+from agentpkg.ledger.reading import Reader
 from agentpkg.sessions.log import last_activity
 from agentpkg.views import Seen
 
@@ -23,6 +29,7 @@ def see(project: Project, feature: Feature) -> Seen:
             _bare(project, feature), row=look.feature(feature.id), rows=rows, sessions=sessions,
             done_elsewhere=frozenset(f"{r.feature}/{r.wp}" for r in look.packages() if r.state is State.DONE),
             activity=_activity(project, sessions.values()), questions=look.questions(feature.id, open_only=True),
+            run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, rows.values()),
             lost=frozenset(s.id for s in sessions.values() if s.ended_at is None and is_dead(s)),
         )  # fmt: skip
 
@@ -50,6 +57,35 @@ def _bare(project: Project, feature: Feature) -> Seen:
         worktrees_dir=settings.worktrees_dir, default_agent=project.settings.agent.harness,
         warnings=tuple(str(w) for w in project.loaded.warnings),
     )  # fmt: skip
+
+
+def _run(project: Project, ledger: Reader, feature: str) -> dict[str, Any]:
+    """Who runs a feature, and what holds that run."""
+    runner = owner.current(project.state, feature)
+    pause = steering.paused(ledger, feature)
+    hold = ledger.newest(feature, "run_held", "run_released")
+    known: dict[str, Any] = {"owner": runner.as_json() if runner else None, "paused": None, "held": None}
+    if pause is not None:
+        known["paused"] = {"by": pause.actor, "since": pause.timestamp, "reason": pause.metadata.get("reason")}
+    # a hold ends with the run that it held
+    if runner is not None and hold is not None and hold.timestamp > runner.since and "failures" in hold.metadata:
+        said = {key: hold.metadata.get(key) for key in ("reason", "reason_class", "failures", "probes", "until")}
+        known["held"] = {"since": hold.timestamp, **said}
+    return known
+
+
+def _retry_at(project: Project, ledger: Reader, feature: Feature, rows: Iterable[PackageRow]) -> dict[str, str]:
+    """When a run that is at work tries blocked packages again."""
+    if owner.current(project.state, feature.id) is None:
+        return {}
+    found = {}
+    for row in rows:
+        cause = row.reason_class
+        if row.state is State.BLOCKED and cause is not None and (cause.counted or cause.shared):
+            again = retries.again(project, feature, row, ledger=ledger)
+            if again is not None and again.ended_at is not None:
+                found[row.wp] = rfc3339(datetime.fromisoformat(again.ended_at) + timedelta(seconds=again.rest))
+    return found
 
 
 def _activity(project: Project, sessions: Iterable[SessionRow]) -> dict[str, str]:

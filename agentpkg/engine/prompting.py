@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from agentpkg.config import Effective, agent_named, effective, load_constitution
 from agentpkg.core.model import CheckResult, Entry, Feature, PackageRow, State, Verdict, WorkPackage
+from agentpkg.engine import telling
 from agentpkg.engine.frozen import store
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import changed_paths, commits
@@ -118,7 +119,8 @@ def prior_work(project: Project, row: PackageRow | None, chosen: Effective) -> P
         return None
     sessions = ledger.sessions(row.feature, row.wp)
     feedback = _feedback(project, row)
-    if not sessions and not feedback:
+    told = tuple(telling.kept(project, ledger, row.feature, row.wp))
+    if not sessions and not feedback and not told:
         return None
     reviews = ledger.reviews(row.feature, row.wp)
     rejected = bool(reviews) and reviews[-1].verdict is Verdict.CHANGES_REQUESTED and reviews[-1].head == row.head
@@ -127,6 +129,7 @@ def prior_work(project: Project, row: PackageRow | None, chosen: Effective) -> P
         reason=_why(sessions[-1].reason if sessions else None, rejected),
         findings=tuple(_with_excerpt(project, c) for c in reviews[-1].checks) if rejected else (),
         feedback=feedback,
+        told=told,
         commits=_on_branch(project, row, chosen.target_branch),
         hand_off=_last_words(project, sessions[-1].id) if sessions else "",
     )

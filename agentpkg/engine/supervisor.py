@@ -149,8 +149,9 @@ class Supervisor:
         wrapped = self.inside.wrap(launch.argv, launch.env)
         group = wrapped.status.group if wrapped.status else lambda: None
         hooks = runner.Hooks(
-            self._started, self._recorded, self._look_for_commits, self._stop_wanted, group, looked=self._looked
-        )
+            self._started, self._recorded, self._look_for_commits, self._stop_wanted, group, looked=self._looked,
+            told=self._told,
+        )  # fmt: skip
         with self._keeper():
             ended = runner.run(
                 replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
@@ -280,6 +281,13 @@ class Supervisor:
         if asked is not None:
             return "cancelled" if asked.final else "interrupted"
         return "interrupted" if self.stopping else None
+
+    def _told(self) -> list[str]:
+        return list(requests.instructions(self.folder, self._taken))
+
+    @cached_property
+    def _taken(self) -> set[str]:
+        return set()
 
     def _asked_to_stop(self, number: int, frame: object) -> None:
         self.stopping = True

@@ -168,6 +168,14 @@ class Reader(Protocol):
         """What all lines together said of the end; a signal's number, negative, as exit code when that ended it."""
 
 
+@runtime_checkable
+class Hearing(Protocol):
+    """A reader whose agent takes instructions while it works; its launch has ``keep_stdin``."""
+
+    def instruct(self, text: str) -> Reply | None:
+        """What the agent is sent so that it hears ``text``; None when it takes none at this moment."""
+
+
 class Harness(Protocol):
     """One adapter. Instances hold no state; that of a session is in its reader."""
 

@@ -6,6 +6,7 @@ tells goes to standard output as JSON lines with ``"replay": 1``; commands it ru
 
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -45,12 +46,17 @@ class _Player:
 
     def __init__(self) -> None:
         self._prompt = ""
+        self._heard = ""
+        self._stdin = _Lines(0)
         self._usage: Mapping[str, int] = {}
 
     def play(self, steps: list[Step]) -> int:
         """Plays all steps; gives the exit code."""
         try:
-            if not any(step.verb == "ignore-stdin" for step in steps):
+            verbs = {step.verb for step in steps}
+            if "hear" in verbs:
+                self._prompt = self._stdin.read(_WAIT)
+            elif "ignore-stdin" not in verbs:
                 self._prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
             for step in steps:
                 _VERBS[step.verb](self, step.value)
@@ -65,8 +71,13 @@ class _Player:
     def _tell(self, kind: str, text: str, **more: object) -> None:
         _write(1, json.dumps({"replay": 1, "kind": kind, "text": text, **more}) + "\n")
 
+    def _filled(self, text: str) -> str:
+        for name in ("wp", "feature", "session"):
+            text = text.replace(f"{{{name}}}", os.environ.get(f"AGENTPKG_{name.upper()}", ""))
+        return text.replace("{heard}", self._heard)
+
     def say(self, text: str) -> None:
-        self._tell("text", _filled(text))
+        self._tell("text", self._filled(text))
 
     def print(self, text: str) -> None:
         _write(1, text)
@@ -75,7 +86,7 @@ class _Player:
         _write(2, text)
 
     def write(self, value: Mapping[str, Any]) -> None:
-        path = Path(_filled(value["path"]))
+        path = Path(self._filled(value["path"]))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(value["text"], encoding="utf-8")
         if "executable" in value:
@@ -83,12 +94,12 @@ class _Player:
         self._tell("tool", str(path), tool="write")
 
     def append(self, value: Mapping[str, Any]) -> None:
-        with open(_filled(value["path"]), "a", encoding="utf-8") as out:
+        with open(self._filled(value["path"]), "a", encoding="utf-8") as out:
             out.write(value["text"])
-        self._tell("tool", _filled(value["path"]), tool="append")
+        self._tell("tool", self._filled(value["path"]), tool="append")
 
     def delete(self, path: str) -> None:
-        place = Path(_filled(path))
+        place = Path(self._filled(path))
         if place.is_dir() and not place.is_symlink():
             place.rmdir()
         else:
@@ -96,12 +107,12 @@ class _Player:
         self._tell("tool", str(place), tool="delete")
 
     def run(self, value: Mapping[str, Any]) -> None:
-        command = _filled(value["command"])
+        command = self._filled(value["command"])
         self._tell("tool", command, tool="run")
         self._expect_exit(["/bin/sh", "-c", command], value.get("exit", 0))
 
     def commit(self, value: Mapping[str, Any]) -> None:
-        message = _filled(value["message"])
+        message = self._filled(value["message"])
         self._expect_exit(["git", "add", "-A", "--", *value.get("paths", ["."])], 0)
         self._expect_exit(["git", "commit", "-q", "-m", message], 0)
         self._tell("tool", message.partition("\n")[0], tool="commit")
@@ -115,14 +126,18 @@ class _Player:
         if not isinstance(value, Mapping):
             time.sleep(value)
             return
-        path, deadline = Path(_filled(value["for"])), time.monotonic() + value.get("seconds", _WAIT)
+        path, deadline = Path(self._filled(value["for"])), time.monotonic() + value.get("seconds", _WAIT)
         while not path.exists():
             if time.monotonic() > deadline:
                 raise _Failure(f"{path} did not appear")
             time.sleep(0.01)
 
+    def hear(self, seconds: float) -> None:
+        self._heard = self._stdin.read(seconds)
+        self._tell("notice", f"heard: {self._heard}")
+
     def expect(self, text: str) -> None:
-        if _filled(text) not in self._prompt:
+        if self._filled(text) not in self._prompt:
             raise _Failure(f"the prompt does not say: {text}")
 
     def ignore_stdin(self, _: object) -> None:
@@ -159,15 +174,32 @@ class _Player:
 _VERBS: Mapping[str, Callable[[_Player, Any], None]] = {
     "say": _Player.say, "print": _Player.print, "warn": _Player.warn, "write": _Player.write, "append": _Player.append,
     "delete": _Player.delete, "run": _Player.run, "commit": _Player.commit, "wait": _Player.wait,
-    "expect": _Player.expect, "ignore-stdin": _Player.ignore_stdin, "ignore-signals": _Player.ignore_signals,
+    "hear": _Player.hear, "expect": _Player.expect, "ignore-stdin": _Player.ignore_stdin,
+    "ignore-signals": _Player.ignore_signals,
     "close": _Player.close, "flood": _Player.flood, "usage": _Player.usage, "fail": _Player.fail, "exit": _Player.exit,
 }  # fmt: skip
 
 
-def _filled(text: str) -> str:
-    for name in ("wp", "feature", "session"):
-        text = text.replace(f"{{{name}}}", os.environ.get(f"AGENTPKG_{name.upper()}", ""))
-    return text
+class _Lines:
+    """Lines of JSON text on a descriptor, each waited for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._held = b""
+
+    def read(self, seconds: float) -> str:
+        """The text of the next line. Raises :class:`_Failure` when none comes in time."""
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._held:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._descriptor], [], [], left)[0]:
+                raise _Failure("nothing was heard")
+            chunk = os.read(self._descriptor, 1 << 16)
+            if not chunk:
+                raise _Failure("nothing more can be heard")
+            self._held += chunk
+        line, _, self._held = self._held.partition(b"\n")
+        return str(json.loads(line))
 
 
 def _write(stream: int, text: str) -> None:

@@ -4,6 +4,7 @@ For demonstrations, tests and bug reports. What the steps are: :mod:`agentpkg.ha
 :mod:`agentpkg.harnesses.player`.
 """
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -58,10 +59,12 @@ class ReplayHarness:
                 code="no_transcripts",
             )
         path = choose(Path(job.repository, agent.transcripts or ""), job)
-        load_transcript(path)
+        hears = any(step.verb == "hear" for step in load_transcript(path))
         root = str(Path(__file__).resolve().parents[2])
         argv = (sys.executable, "-P", "-c", _PLAY, root, str(path))
-        return Launch(argv=argv, stdin=job.prompt, reads=(sys.executable, root, str(path)))
+        # one that hears reads lines: the prompt is the first, each instruction another
+        stdin = json.dumps(job.prompt) + "\n" if hears else job.prompt
+        return Launch(argv=argv, stdin=stdin, keep_stdin=hears, reads=(sys.executable, root, str(path)))
 
     def reader(self, job: Job | None = None) -> Reader:
         """A reader of the player's JSON lines."""
@@ -139,6 +142,10 @@ class ReplayReader:
         elif kind == "text":
             self._said = text
         return (SessionEvent(kind, text, {"tool": str(found["tool"])} if "tool" in found else {}),)
+
+    def instruct(self, text: str) -> Reply | None:
+        """The instruction as the player reads it."""
+        return Reply(json.dumps(text).encode() + b"\n")
 
     def end(self, exit_code: int) -> StreamEnd:
         """What the player said last; nothing when the transcript ended it with ``exit``."""

@@ -11,6 +11,7 @@ A transcript is YAML: a list of steps, or a mapping with the list under ``steps`
 ``run``               a command for ``/bin/sh -c``: text, or ``{command, exit}`` with the exit code it must have
 ``commit``            everything in the worktree: message, or ``{message, paths}``
 ``wait``              seconds, or ``{for: path, seconds: at most}``: until the file is there
+``hear``              seconds: waits at most so long for an instruction; it fills ``{heard}`` from then on
 ``expect``            text that the prompt must hold, else the player ends with an error
 ``ignore-stdin``      true: never read the prompt
 ``ignore-signals``    list of signals that it ignores from here on: ``[INT, TERM]``
@@ -21,7 +22,7 @@ A transcript is YAML: a list of steps, or a mapping with the list under ``steps`
 ``exit``              exit code: ends at once, with nothing said about it
 ====================  =================================================================================================
 
-In ``say``, ``commit``, ``run`` and paths ``{wp}``, ``{feature}`` and ``{session}`` are filled in.
+In ``say``, ``commit``, ``run`` and paths ``{wp}``, ``{feature}``, ``{session}`` and ``{heard}`` are filled in.
 """
 
 import signal
@@ -145,6 +146,6 @@ _KINDS: Mapping[str, Callable[[object], str]] = {
 _CHECKS: Mapping[str, Callable[[object], str]] = {
     "say": _text, "print": _text, "warn": _text, "delete": _text, "expect": _text, "fail": _text,
     "write": _shaped("write"), "append": _shaped("append"), "run": _shaped("run"), "commit": _shaped("commit"),
-    "wait": _wait, "flood": _shaped("flood"), "exit": _exit_code, "ignore-stdin": _flag,
+    "wait": _wait, "hear": _number, "flood": _shaped("flood"), "exit": _exit_code, "ignore-stdin": _flag,
     "ignore-signals": _signals, "close": _streams, "usage": _counts,
 }  # fmt: skip

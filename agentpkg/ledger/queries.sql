@@ -15,6 +15,15 @@ SELECT feature_id, id, hash FROM heads ORDER BY feature_id
 -- name: entries
 SELECT {columns} FROM entries {where} ORDER BY {order} LIMIT ?
 
+-- name: noted
+SELECT {columns} FROM entries
+WHERE feature_id = ? AND CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.kind') END = ? ORDER BY id
+
+-- name: newest
+SELECT {columns} FROM entries
+WHERE feature_id = ? AND CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.kind') END = ?
+ORDER BY id DESC LIMIT 1
+
 -- name: features
 SELECT {columns} FROM features ORDER BY id
 

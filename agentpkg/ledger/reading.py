@@ -127,6 +127,15 @@ class Reader(ABC):
             conditions = conditions | {f"{order} > ?": getattr(page[-1], order)}
             left -= size
 
+    def noted(self, feature: str, kind: str) -> list[Entry]:
+        """The entries of a feature whose metadata has this ``kind``, in their order; found without reading others."""
+        return self._all(rows.ENTRIES, "noted", feature, kind)
+
+    def newest(self, feature: str, *kinds: str) -> Entry | None:
+        """The newest entry of a feature that has one of these kinds; found without reading others."""
+        found = [entry for kind in kinds for entry in self._all(rows.ENTRIES, "newest", feature, kind)]
+        return max(found, key=lambda entry: entry.id, default=None)
+
     def head(self, feature: str) -> tuple[int, str]:
         """Id and hash of the newest entry of a chain; ``(0, ZERO)`` when it has none."""
         found = self._values("head", feature)

@@ -43,6 +43,7 @@ class PriorWork:
         reason: how the last one ended, in one line.
         findings: of the last review; those that passed are not told.
         feedback: what a person or a reviewer wrote.
+        told: instructions of people to the package's agents, in order.
         commits: subjects of the commits that are on the branch already.
         hand_off: what the last agent said it would do next.
     """
@@ -51,6 +52,7 @@ class PriorWork:
     reason: str = ""
     findings: tuple[CheckResult, ...] = ()
     feedback: str = ""
+    told: tuple[str, ...] = ()
     commits: tuple[str, ...] = ()
     hand_off: str = ""
 

@@ -141,6 +141,7 @@ def _prior(prior: PriorWork) -> dict[str, Any]:
         "reason": " ".join(prior.reason.split()),
         "findings": shortened("\n".join(findings), _QUOTED),
         "feedback": shortened(prior.feedback.strip(), _QUOTED),
+        "told": shortened("\n\n".join(text.strip() for text in prior.told), _QUOTED),
         "commits": _first(prior.commits, _SUBJECTS),
         "hand_off": shortened(prior.hand_off.strip(), _QUOTED),
     }

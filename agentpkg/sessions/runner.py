@@ -2,14 +2,14 @@
 
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
-from agentpkg.harnesses.base import Launch, Reader, Reply, Stream, StreamEnd
+from agentpkg.harnesses.base import Hearing, Launch, Reader, Reply, Stream, StreamEnd
 from agentpkg.proc import Child, Load, Meter, Pen, Process, tasks
 from agentpkg.sessions.limits import Breach, Limit, Usage, WallTime
 from agentpkg.sessions.log import Redactor, SessionLog
@@ -63,6 +63,7 @@ class Hooks:
         should_stop: asked several times a second; a text stops the session and is its reason.
         looked: called several times a second with what the session takes, and why it is being stopped, if it is.
         group: the process group that is asked to stop, where it is not the started process's own.
+        told: asked several times a second for new instructions to the agent.
     """
 
     started: Callable[[int], None] = lambda pid: None
@@ -70,6 +71,7 @@ class Hooks:
     tick: Callable[[], None] = lambda: None
     should_stop: Callable[[], str | None] = lambda: None
     group: Callable[[], int | None] = lambda: None
+    told: Callable[[], Iterable[str]] = tuple
     tick_seconds: float = 1.0
     looked: Callable[[Usage, str | None], None] = lambda usage, stop: None
 
@@ -167,6 +169,8 @@ class _Session:
                 self.hooks.tick()
             if now >= self.next_look:
                 self.next_look = now + _LOOK
+                if self.stop is None:
+                    self._instruct()
                 self._look(limits, now)
             if self.stop is not None and self._ask(now):
                 # it may have ended while it was waited for
@@ -177,6 +181,14 @@ class _Session:
         """The last look at the limits, when all of it is dead: what was used between two looks counts too."""
         if self.stop is None:
             self.stop = _first(limits, self._usage(self.gauge.last, ended=True))
+
+    def _instruct(self) -> None:
+        for text in self.hooks.told():
+            reply = self.reader.instruct(text) if isinstance(self.reader, Hearing) else None
+            if reply is not None:
+                self._reply(reply)
+            how = "" if reply is not None else "kept for the next try: "
+            self._record([SessionEvent("told", self.redactor.redact(how + text))])
 
     def _look(self, limits: Sequence[Limit], now: float) -> None:
         usage = self._usage(self.gauge.load(now))

@@ -31,6 +31,8 @@ def _why(scene: Scene, row: PackageRow) -> str:
     refused = scene.refusals.why(scene.project, row) or scene.trouble
     if refused:
         return refused
+    if scene.paused and row.state is not State.BLOCKED:
+        return f"the run is paused: `agentpkg resume {row.feature}`"
     return _held(scene, row) or _by_state(scene, row)
 
 

@@ -6,6 +6,7 @@ from agentpkg.core import schedule
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import PackageRow, State, Verdict
 from agentpkg.engine import approvals, frozen, merging, review
+from agentpkg.engine.running import steering
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.transition import REVIEWER
 
@@ -58,9 +59,14 @@ def _landing(scene: Scene, row: PackageRow) -> Callable[[], None]:
                 f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
                 code="config_changed",
             )
-        if not project.settings.merge.auto:
-            review.review(project, row.feature, row.wp, lane.stopped)
-        else:
-            merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped)
+        judged = review.review(project, row.feature, row.wp, lane.stopped)
+        # a person may have paused the run while the checks ran
+        if (
+            not project.settings.merge.auto
+            or judged.review.verdict is not Verdict.APPROVED
+            or steering.paused(project.ledger, row.feature)
+        ):
+            return
+        merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped)
 
     return land

@@ -35,6 +35,7 @@ class Owner:
         detached: it has no terminal; its words go to ``runs/FEATURE.log``.
         ended_at: when it let go of the feature; None while it runs, or when it was killed.
         exit_code: how its command ended; None until it has.
+        document: the last line of ``run --json``, for those who watched it.
     """
 
     feature: str
@@ -47,11 +48,18 @@ class Owner:
     detached: bool = False
     ended_at: str | None = None
     exit_code: int | None = None
+    document: dict[str, Any] | None = None
 
     @property
     def alive(self) -> bool:
         """The process still runs, or cannot be judged from here: unknown is not dead."""
         return proc.alive(proc.ProcessIdentity(self.pid, self.started, self.boot_id)) is not False
+
+    @property
+    def seconds(self) -> int:
+        """How long the run took, as far as is known."""
+        begun = datetime.fromisoformat(self.since)
+        return int((datetime.fromisoformat(self.ended_at or self.since) - begun).total_seconds())
 
     def as_json(self) -> dict[str, Any]:
         """As ``status --json`` shows it."""
@@ -100,12 +108,12 @@ def running(project: Project, feature: str, jobs: int, detached: bool = False) -
             _write(project.state, replace(me, ended_at=_now()))
 
 
-def note_exit(state: Path, feature: str, exit_code: int) -> None:
+def note_exit(state: Path, feature: str, exit_code: int, document: dict[str, Any]) -> None:
     """Notes how this process's run ended, for those who watched it; no other run's record is touched."""
     with suppress(Busy), files.lock(lock_path(state, feature), timeout=0):
         found, me = last(state, feature), proc.identity(os.getpid())
         if found is not None and me is not None and (found.pid, found.started) == (me.pid, me.started):
-            _write(state, replace(found, exit_code=exit_code))
+            _write(state, replace(found, exit_code=exit_code, document=document))
 
 
 def _now() -> str:

@@ -12,7 +12,8 @@ from agentpkg.core.model import EventRow, Feature, PackageRow, SessionRow, State
 from agentpkg.engine import recovery
 from agentpkg.engine.lane import Lane
 from agentpkg.engine.project import Project
-from agentpkg.engine.running import ending, holding, landing, owner, starting
+from agentpkg.engine.running import ending, holding, landing, owner, starting, steering
+from agentpkg.engine.running.owner import Owner
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.starting import Starts
 from agentpkg.engine.running.values import Finished, Options, Stop
@@ -48,22 +49,24 @@ class Run:
             BadInput: an agent or a secret that the packages need is missing.
         """
         scene = self._scene
-        with owner.running(scene.project, scene.feature.id, scene.options.jobs), scene.lane:
+        options = scene.options
+        with owner.running(scene.project, scene.feature.id, options.jobs, options.detached) as me, scene.lane:
             self._seen = scene.project.ledger.last_rowid()
             starting.preflight(scene)
             scene.project.ensure_registered(scene.feature)
             with self._woken():
-                while (pause := self._tick()) is not None:
+                while (pause := self._tick(me)) is not None:
                     scene.stop.wake.wait(pause)
                     scene.stop.wake.clear()
             self._tell_new()
             return Finished(scene.feature.id, tuple(ending.stuck(scene)), scene.stop.presses > 0)
 
-    def _tick(self) -> float | None:
+    def _tick(self, me: Owner) -> float | None:
         """One bounded step; gives the seconds until the next look, None when there is nothing left to wait for."""
         scene, stop = self._scene, self._scene.stop
         recovery.reconcile(scene.project)
         self._tell_new()
+        self._obey(me)
         scene.follow_files()
         scene.refusals.new_step()
         landing.collect(scene)
@@ -71,13 +74,22 @@ class Run:
         if stop.presses >= 2:
             scene.lane.stop()
             ending.stop_sessions(scene, rows)
-        starts = Starts() if stop.presses or scene.trouble else starting.start(scene, rows)
-        queued = 0 if stop.presses >= 2 or scene.trouble else landing.queue(scene, rows)
+        idle = scene.trouble or scene.paused
+        starts = Starts() if stop.presses or idle else starting.start(scene, rows)
+        queued = 0 if stop.presses >= 2 or idle else landing.queue(scene, rows)
         running = any(row.state is State.DOING for row in rows)
-        held = stop.presses == 0 and bool(scene.refusals.held)
+        # a paused run waits to be resumed, whatever is left to do
+        held = stop.presses == 0 and (bool(scene.refusals.held) or (scene.paused and _unfinished(rows)))
         if running or starts.started or queued or scene.lane or held or starts.later is not None:
             return LOOK if starts.later is None else min(LOOK, starts.later)
         return None
+
+    def _obey(self, me: Owner) -> None:
+        """Takes note of what people have asked of this run in the ledger."""
+        scene = self._scene
+        scene.paused = steering.paused(scene.project.ledger, me.feature) is not None
+        while scene.stop.presses < steering.presses(scene.project.ledger, me):
+            scene.stop.press()
 
     def _rows(self) -> list[PackageRow]:
         scene = self._scene
@@ -115,3 +127,7 @@ class Run:
             yield
         finally:
             wakeups.stop()
+
+
+def _unfinished(rows: list[PackageRow]) -> bool:
+    return any(row.state not in (State.DONE, State.CANCELLED) for row in rows)

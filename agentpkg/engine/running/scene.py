@@ -25,6 +25,7 @@ class Scene:
         refusals: what was refused, until it changes.
         patience: what is tried again later, and when.
         trouble: why nothing may start or land: files that cannot be read.
+        paused: a person has paused the feature's runs.
     """
 
     project: Project
@@ -35,6 +36,7 @@ class Scene:
     patience: Patience
     refusals: Refusals = field(default_factory=Refusals)
     trouble: str | None = None
+    paused: bool = False
     _files: object = None
     _paths: dict[str, graph.Length] = field(default_factory=dict)
 

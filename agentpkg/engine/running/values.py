@@ -27,11 +27,13 @@ class Options:
         jobs: sessions at once.
         agent: overrides every package's agent.
         until: only this package and what it needs.
+        detached: there is no terminal; only the record of the run says so.
     """
 
     jobs: int
     agent: str | None = None
     until: str | None = None
+    detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,71 @@
+"""A run without a terminal: the same command in a process of its own, whose words go to a log."""
+
+import os
+import sys
+import threading
+
+from agentpkg import proc
+from agentpkg.core.errors import Busy, FellShort
+from agentpkg.engine.project import Project
+from agentpkg.engine.running import owner
+from agentpkg.engine.running.values import Options
+
+#: seconds a new run has to take the feature
+_PATIENCE = 60.0
+_LOOK = 0.05
+#: bytes of the log that an error quotes from
+_TAIL = 2000
+
+
+def start(project: Project, feature: str, options: Options) -> int:
+    """Starts a run of a feature that outlives this process, and waits until it has begun; gives its pid.
+
+    Raises:
+        Busy: somebody runs the feature already.
+        FellShort: it ended before it began; the error says why.
+    """
+    project.require_person("run a feature")
+    _require_free(project, feature)
+    log = owner.log_path(project.state, feature)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    pid = proc.spawn_detached(
+        [sys.executable, "-P", "-m", "agentpkg", "run", feature, *_words(project, options)],
+        env=dict(project.environ), cwd=project.work_tree, log=log,
+    )  # fmt: skip
+    quiet = threading.Event()
+    for _ in range(round(_PATIENCE / _LOOK)):
+        found = owner.last(project.state, feature)
+        if found is not None and found.pid == pid:
+            return pid
+        if pid not in proc.detached():
+            break
+        quiet.wait(_LOOK)
+    raise FellShort(
+        f"the run ended before it began: {_last_line(project, feature)}", f"{log} has all it said", code="not_begun"
+    )
+
+
+def _words(project: Project, options: Options) -> list[str]:
+    words = ["--in-background", "--repo", os.fspath(project.work_tree), "--jobs", str(options.jobs)]
+    words += ["--agent", options.agent] if options.agent else []
+    return words + (["--until", options.until] if options.until else [])
+
+
+def _require_free(project: Project, feature: str) -> None:
+    other = owner.current(project.state, feature)
+    if other is not None:
+        raise Busy(
+            f"{other.actor} runs {feature} already, in process {other.pid}",
+            f"watch it with `agentpkg attach {feature}`, or end it with `agentpkg stop {feature}`",
+            code="runs_already", details=other.as_json(),
+        )  # fmt: skip
+
+
+def _last_line(project: Project, feature: str) -> str:
+    try:
+        said = owner.log_path(project.state, feature).read_bytes()[-_TAIL:].decode("utf-8", "replace")
+    except FileNotFoundError:
+        return "it said nothing"
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("hint:")]
+    return lines[-1].removeprefix("error: ") if lines else "it said nothing"
