@@ -31,7 +31,7 @@ def repo(scratch: ScratchFactory, tmp_path: Path, go: Path) -> Path:
     config = (
         "agent: {harness: slow, kill_grace_seconds: 1}\n"
         f'agents:\n  slow: {{harness: command, command: ["{agent}"]}}\n'
-        'review: {checks: [{name: "check", run: "true"}]}\nnats: {server: /nowhere}\n'
+        'review: {checks: [{name: "check", run: "true"}]}\nnats: {server: /nowhere}\nisolation: {level: basic}\n'
     )
     return scratch({**support.files(), ".kittify/config.yaml": config})
 
