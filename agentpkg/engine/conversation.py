@@ -1,7 +1,7 @@
 """The conversation behind a session: kept beside its log when its agent tells it, so that the next can go on in it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,16 +50,27 @@ def of(folder: Path) -> Conversation | None:
         return None
 
 
-def last(project: "Project", session: SessionRow) -> str | None:
-    """The conversation that a new session may go on with: that of the package's last one, by the same agent.
+def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[str, Any]]:
+    """The conversation that a new session may go on with, and what it has used up: that of the last one, by its agent.
 
     One that had gone on already and failed again is not taken up a third time: it may be what fails.
     """
     before = [row for row in project.ledger.sessions(session.feature, session.wp) if row.id != session.id]
     newest = before[-1] if before else None
     if newest is None or (newest.agent, newest.harness) != (session.agent, session.harness):
-        return None
+        return None, {}
     found = of(project.state / "sessions" / newest.id)
     if found is None or (found.resumed and newest.outcome is Outcome.FAILED):
-        return None
-    return found.id or None
+        return None, {}
+    return found.id or None, _used(project, before, found.id)
+
+
+def _used(project: "Project", rows: Sequence[SessionRow], conversation: str) -> Mapping[str, Any]:
+    """The counts of all sessions of a conversation, added up."""
+    total: dict[str, Any] = {}
+    for row in rows:
+        there = of(project.state / "sessions" / row.id)
+        if there is not None and there.id == conversation:
+            counts = {key: value for key, value in row.usage.items() if isinstance(value, int)}
+            total.update({key: total.get(key, 0) + value for key, value in counts.items()})
+    return total

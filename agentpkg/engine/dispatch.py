@@ -219,13 +219,14 @@ def _new_session(project: Project, ready: _Ready, old_head: str) -> SessionRow:
 
 
 def _job(project: Project, folder: Path, ready: _Ready, session: SessionRow, prompt: str) -> Job:
+    resume, used = (None, {}) if ready.fresh else conversation.last(project, session)
     return Job(
         session=session.id, feature=session.feature, wp=session.wp, attempt=session.epoch,
         repository=str(project.work_tree), worktree=str(project.worktree(session.feature, session.wp)), prompt=prompt,
         prompt_path=str(folder / "prompt.md"), task_path=str(folder / "task.md"), model=session.model,
         folder=str(folder / _HARNESS_FOLDER), private=str(private.place(folder)), isolation=session.isolation,
         scope=package_scope(project.settings, ready.package),
-        resume=None if ready.fresh else conversation.last(project, session),
+        resume=resume, used=used,
     )  # fmt: skip
 
 
@@ -238,8 +239,9 @@ def _write_folder(project: Project, folder: Path, ready: _Ready, session: Sessio
         ready.agent, _job(project, folder, ready, session, bundle.prompt)
     )
     for name, text in launch.files.items():
-        (folder / _HARNESS_FOLDER).mkdir(mode=0o700, exist_ok=True)
-        write_atomic(folder / _HARNESS_FOLDER / name, text)
+        path = folder / _HARNESS_FOLDER / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(path, text)
     return launch
 
 
@@ -290,6 +292,7 @@ def _make_room(
     made = private.make_private(
         repo, folder, path, branch, session.old_head, agent_identity(session.agent), covering=ready.walls.covers_git
     )
+    launch = launch.placed(str(private.git_dir(repo, path, made)))
     _plan(project, ready, session, branch, folder, launch, made).write(folder)
     tampering.remember(repo, path, folder)
     if not ready.walls.covers_git:

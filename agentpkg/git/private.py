@@ -33,7 +33,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: folders of a private dir, beside the worktree's own
-_FOLDERS = ("refs/heads", "refs/tags", "hooks", "logs", "info", "objects/info", "objects/pack")
+_FOLDERS = ("refs/heads", "refs/tags", "hooks", "logs/refs/heads", "info", "objects/info", "objects/pack")
 
 #: where a private dir that covers the repository's own sees the repository's objects, below its object folder
 BASE = "base"
@@ -105,10 +105,14 @@ def make_private(
     return private
 
 
+def git_dir(repo: Repository, worktree: Path, private: Path) -> Path:
+    """The worktree's own git dir within its private common dir."""
+    return private / "worktrees" / _admin(repo, worktree).name
+
+
 def enter(repo: Repository, worktree: Path, private: Path) -> None:
     """Lets the worktree's ``.git`` name the private dir: from now on every git in it works there."""
-    named = private / "worktrees" / _admin(repo, worktree).name
-    _write_gitfile(worktree, named)
+    _write_gitfile(worktree, git_dir(repo, worktree, private))
 
 
 def leave(repo: Repository, control: Git, worktree: Path, aside: Path) -> None:

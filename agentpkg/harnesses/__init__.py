@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from agentpkg.core.errors import BadInput
 from agentpkg.harnesses.base import Harness
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
+from agentpkg.harnesses.codex import CodexHarness
 from agentpkg.harnesses.command import CommandHarness
 from agentpkg.harnesses.replay import ReplayHarness
 
@@ -13,7 +14,7 @@ ENTRY_POINTS = "agentpkg.harnesses"
 
 #: the built-in adapters; other people's cannot take their names
 HARNESSES: Mapping[str, Harness] = {
-    harness.name: harness for harness in (CommandHarness(), ReplayHarness(), ClaudeCodeHarness())
+    harness.name: harness for harness in (CommandHarness(), ReplayHarness(), ClaudeCodeHarness(), CodexHarness())
 }
 
 

@@ -6,13 +6,16 @@ description of a process, a reader turns lines into events.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.core.scope import Scope
 
 Stream = Literal["stdout", "stderr"]
+#: in an argument of a launch: the git dir of the worktree, which is known only once there is one
+GIT_DIR = "{agentpkg:git-dir}"
+
 Fault = Literal["agent", "provider", "environment"]
 
 
@@ -64,6 +67,7 @@ class Job:
         scope: what it may change and run.
         isolation: the level that its process will run in.
         resume: the conversation of its last session, as that session's reader told it, None to begin one.
+        used: what that conversation has used up so far, as its readers told it.
     """
 
     session: str
@@ -81,6 +85,7 @@ class Job:
     scope: Scope = field(default_factory=Scope)
     isolation: str = "basic"
     resume: str | None = None
+    used: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Launch:
         keep_stdin: leave its standard input open for replies of the reader.
         reads: absolute paths that it must be able to read, at every level of isolation.
         writes: absolute paths of the program's own state that it must be able to write, where they exist.
-        files: what to write into :attr:`Job.folder` beforehand, text by name.
+        files: what to write into :attr:`Job.folder` beforehand, text by name, which may be below a folder.
         hosts: ``host:port`` of the services that the program cannot do without.
     """
 
@@ -106,6 +111,10 @@ class Launch:
     writes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
+
+    def placed(self, git_dir: str) -> "Launch":
+        """The same with :data:`GIT_DIR` filled in."""
+        return replace(self, argv=tuple(word.replace(GIT_DIR, git_dir) for word in self.argv))
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON data."""

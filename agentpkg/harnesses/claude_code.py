@@ -37,12 +37,6 @@ _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN",
 
 _HOSTS = ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude.com:443")
 
-_TOLD = """\
-The project's own instructions for coding agents, from {names} at the top of its repository:
-
-{text}
-"""
-
 
 class ClaudeCodeHarness:
     """``claude -p`` with its JSON stream, a hook that knows the package's scope, and the prompt on standard input."""
@@ -122,10 +116,9 @@ def _files(job: Job) -> Iterator[tuple[str, str]]:
     hook = {"type": "command", "command": guard.command(scope), "timeout": guard.TIMEOUT}
     yield "scope.json", guard.scope_text(job.scope, job.worktree)
     yield "settings.json", json.dumps({"hooks": {"PreToolUse": [{"matcher": guard.MATCHER, "hooks": [hook]}]}})
-    names = ("CLAUDE.md", ".claude/CLAUDE.md", "AGENTS.md")
-    text = programs.instructions(job.repository, names)
+    text = programs.instructions(job.repository, ("CLAUDE.md", ".claude/CLAUDE.md", "AGENTS.md"))
     if text:
-        yield "instructions.md", _TOLD.format(names=" or ".join((names[0], names[-1])), text=text)
+        yield "instructions.md", programs.told(text)
 
 
 def _environment(agent: Agent) -> dict[str, str]:

@@ -58,7 +58,11 @@ def refuse(scope: Scope, worktree: str, tool: str, given: Mapping[str, Any], cwd
         cwd: what relative paths are relative to; None: the worktree.
     """
     if tool == "Bash":
-        return scope.refuse_command(_text(given.get("command")))
+        line = _text(given.get("command"))
+        if "*** Begin Patch" not in line:
+            return scope.refuse_command(line)
+        # Codex applies a patch that is given to the command apply_patch by itself, without a shell
+        tool = "apply_patch"
     paths = list(_paths(tool, given))
     if not paths:
         return "it names no file"

@@ -85,6 +85,11 @@ def instructions(repository: str, names: Sequence[str]) -> str:
     return ""
 
 
+def told(text: str) -> str:
+    """The project's instructions, with a word of where they come from."""
+    return f"The project's own instructions for coding agents, as its repository has them:\n\n{text}\n"
+
+
 def _imported(repository: str, line: str) -> str:
     name = line.strip()
     if not name.startswith("@") or " " in name or ".." in name or name.startswith(("@/", "@~")):

@@ -19,6 +19,7 @@ AGENTS: dict[str, Callable[[Path], SomeAgent]] = {
     "command": lambda root: SomeAgent(command=("cat",)),
     "replay": lambda root: SomeAgent(transcripts=_transcripts(root)),
     "claude-code": lambda root: _program(root, '{"type":"result","is_error":false,"result":"done"}'),
+    "codex": lambda root: _program(root, '{"type":"turn.completed","usage":{"input_tokens":1}}'),
 }
 
 #: one that no harness can start, wherever programs are installed
@@ -105,7 +106,7 @@ def test_a_launch_survives_json(harness: Harness, agent: SomeAgent, tmp_path: Pa
 
 
 def test_a_launch_can_be_started_as_it_is(harness: Harness, agent: SomeAgent, tmp_path: Path) -> None:
-    launch = harness.launch(agent, job(tmp_path))
+    launch = harness.launch(agent, job(tmp_path)).placed(str(tmp_path))
     stdin = None if launch.stdin is None else launch.stdin.encode()
     result = run(launch.argv, env={"PATH": "/usr/bin:/bin", **launch.env}, cwd=tmp_path, timeout=30, stdin=stdin)
     assert result.exit_code == 0, result.stderr

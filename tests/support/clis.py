@@ -32,19 +32,26 @@ def cli(name: str) -> str:
 
 
 def agent_shop(
-    shops: ShopFactory, definition: Mapping[str, Any], *, agent: Mapping[str, Any] | None = None, **more: Any
+    shops: ShopFactory,
+    definition: Mapping[str, Any],
+    *,
+    agent: Mapping[str, Any] | None = None,
+    level: str = "basic",
+    **more: Any,
 ) -> Shop:
     """A shop whose default agent is called ``robot``.
 
     Args:
         definition: its entry under ``agents``.
         agent: more keys of the section ``agent``.
+        level: of isolation.
         more: for the factory.
     """
     shop = shops(**more)
     config = {
         "agent": {"harness": "robot", "timeout_seconds": 120, "kill_grace_seconds": 2, "retries": 0, **(agent or {})},
         "agents": {"robot": definition},
+        "isolation": {"level": level},
         "review": {"checks": [{"name": "ok", "run": "true"}]},
         "nats": {"server": str(shop.repo / "no-nats-server")},
     }

@@ -13,7 +13,13 @@ CLOSING = 2
 
 def is_side(body: Mapping[str, Any]) -> bool:
     """Requests without tools are for titles and the like."""
-    return not body.get("tools")
+    return not _offered(body)
+
+
+def _offered(body: Mapping[str, Any]) -> set[str]:
+    """The names of the tools a request offers; newer models of Codex get them as an item of the input."""
+    extra = [tool for one in body.get("input", []) if one.get("type") == "additional_tools" for tool in one["tools"]]
+    return {str(tool.get("name") or tool.get("type")) for tool in [*(body.get("tools") or []), *extra]}
 
 
 def error(fail: Fail) -> dict[str, Any]:
@@ -23,8 +29,8 @@ def error(fail: Fail) -> dict[str, Any]:
                       "message": fail.message}}  # fmt: skip
 
 
-def item(step: Step) -> dict[str, Any]:
-    """One output item."""
+def item(step: Step, offered: set[str]) -> dict[str, Any]:
+    """One output item, made of the tools that are offered."""
     match step:
         case Say(text) | Cut(text):
             return _message(text)
@@ -32,10 +38,13 @@ def item(step: Step) -> dict[str, Any]:
             return _message(flooded(step))
         case Write(path, text):
             body = "".join(f"+{line}\n" for line in text.splitlines())
-            return _patch(f"*** Begin Patch\n*** Add File: {path}\n{body}*** End Patch\n")
+            return _patch(f"*** Begin Patch\n*** Add File: {path}\n{body}*** End Patch\n", offered)
         case Edit(path, old, new):
-            return _patch(f"*** Begin Patch\n*** Update File: {path}\n@@\n-{old}\n+{new}\n*** End Patch\n")
+            text = f"*** Begin Patch\n*** Update File: {path}\n@@\n-{old}\n+{new}\n*** End Patch\n"
+            return _patch(text, offered)
         case Shell(command):
+            if "exec" in offered:
+                return _custom("exec", f"text(await tools.exec_command({json.dumps({'cmd': command})}))")
             return _function("exec_command", {"cmd": command})
         case Call(name, given):
             return _function(name, dict(given))
@@ -57,16 +66,25 @@ def _function(name: str, given: dict[str, Any]) -> dict[str, Any]:
             "arguments": json.dumps(given), "status": "completed"}  # fmt: skip
 
 
-def _patch(text: str) -> dict[str, Any]:
-    return {"type": "custom_tool_call", "id": _id("ctc"), "call_id": _id("call"), "name": "apply_patch",
-            "input": text, "status": "completed"}  # fmt: skip
+def _patch(text: str, offered: set[str]) -> dict[str, Any]:
+    if "exec" in offered:
+        return _custom("exec", f"text(await tools.apply_patch({json.dumps(text)}))")
+    if "apply_patch" in offered:
+        return _custom("apply_patch", text)
+    # models that the program does not know patch through the shell, which it sees through
+    return _function("exec_command", {"cmd": f"apply_patch <<'PATCH'\n{text}PATCH\n"})
+
+
+def _custom(name: str, text: str) -> dict[str, Any]:
+    return {"type": "custom_tool_call", "id": _id("ctc"), "call_id": _id("call"), "name": name, "input": text,
+            "status": "completed"}  # fmt: skip
 
 
 def whole(body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
     """An answer without streaming."""
     return {
         "id": _id("resp"), "object": "response", "status": "completed", "model": body.get("model"),
-        "output": [item(step) for step in turn],
+        "output": [item(step, _offered(body)) for step in turn],
         "usage": {"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 200}, "output_tokens": 40,
                   "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 1040},
     }  # fmt: skip

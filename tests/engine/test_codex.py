@@ -1,0 +1,114 @@
+"""The real Codex against a scripted model, from dispatch to conclusion."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agentpkg.core.model import FailureClass, State
+from tests.support.clis import agent_shop, cli, log_of
+from tests.support.engine_shop import Shop, ShopFactory
+from tests.support.models import Cut, Fail, ModelServer, Say, Shell, Turn, Write
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+def _shop(shops: ShopFactory, url: str, *, options: dict[str, Any] | None = None, **more: Any) -> Shop:
+    provider = (
+        f'model_providers.scripted={{name="scripted",base_url="{url}/v1",env_key="CODEX_API_KEY",wire_api="responses",'
+        "request_max_retries=1,stream_max_retries=2}"
+    )
+    command = [cli("codex"), "-c", 'model_provider="scripted"', "-c", provider]
+    definition = {
+        "harness": "codex", "command": command, "environment": {"CODEX_API_KEY": "sk-scripted"},
+        "model": "scripted-1", "options": options or {},
+    }  # fmt: skip
+    return agent_shop(shops, definition, **more)
+
+
+def _commit(wp: str = "WP01", more: str = "add it") -> Turn:
+    return (Shell(f'git add -A && git commit -q -m "feat({wp}): {more}"'),)
+
+
+def test_it_does_a_package_in_its_sandbox(shops: ShopFactory, model: ModelServer) -> None:
+    outside = shops.root / "outside"
+    turns: list[Turn] = [
+        (Say("I begin."), Write("src/wp01.txt", "one\n")), _commit(),
+        (Shell(f"echo no > {outside}; git update-ref -d refs/heads/main; mktemp"),), (Say("All is done."),),
+    ]  # fmt: skip
+    shop = _shop(shops, model.play(*turns))
+    row = shop.implement("WP01")
+    assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop))
+    assert not outside.exists()
+    assert shop.tip("main")
+    assert {"session", "text", "tool", "tool_result", "usage", "commit"} <= {one["kind"] for one in log_of(shop)}
+    session = shop.project.ledger.session(str(row.session))
+    assert session is not None
+    assert session.usage["input_tokens"] == 4000
+    assert "# Mission" in model.asked()[0].text
+
+
+def test_a_write_outside_the_scope_is_refused_with_the_reason(shops: ShopFactory, model: ModelServer) -> None:
+    turns: list[Turn] = [
+        (Write("docs/outside.md", "no\n"),), (Write("../above.txt", "no\n"),), (Shell("cargo test --all"),),
+        (Write("src/wp01.txt", "one\n"),), _commit(),
+    ]  # fmt: skip
+    shop = _shop(shops, model.play(*turns), agent={"constraints": {"forbidden_commands": ["cargo test"]}})
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    asked = [request.text for request in model.asked()]
+    assert "docs/outside.md is out of scope" in asked[1]
+    assert "the command `cargo test` is forbidden in this project" in asked[3]
+    refused = [record["text"] for record in log_of(shop) if record["kind"] == "permission"]
+    assert len(refused) == 3
+    assert not (shop.repo / ".worktrees" / "above.txt").exists()
+
+
+def test_one_that_never_commits_has_failed_whatever_it_says(shops: ShopFactory, model: ModelServer) -> None:
+    row = _shop(shops, model.play((Say("I committed everything."),))).implement("WP01")
+    assert (row.state, str(row.reason).split(":")[0]) == (State.BLOCKED, "no_commits")
+
+
+def test_a_busy_provider_and_a_cut_stream_are_overcome(shops: ShopFactory, model: ModelServer) -> None:
+    turns: list[Turn] = [
+        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), _commit(),
+    ]  # fmt: skip
+    row = _shop(shops, model.play(*turns)).implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+
+
+def test_an_overloaded_provider_is_told_as_such(shops: ShopFactory, model: ModelServer) -> None:
+    row = _shop(shops, model.play((Fail(429, "slow down"),), loop=True)).implement("WP01")
+    assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.PROVIDER), row.reason
+
+
+def test_the_next_try_goes_on_in_the_same_conversation_and_counts_its_own_tokens(
+    shops: ShopFactory, model: ModelServer
+) -> None:
+    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),))
+    shop = _shop(shops, url)
+    assert shop.implement("WP01").state is State.BLOCKED
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    assert "A remarkable thought." in model.asked()[1].text
+    used = [row.usage["input_tokens"] for row in shop.project.ledger.sessions(shop.feature, "WP01")]
+    assert used == [1000, 3000]
+
+
+def test_a_projects_own_hooks_are_not_run_and_its_instructions_are_read(shops: ShopFactory, model: ModelServer) -> None:
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), _commit()))
+    (shop.repo / "AGENTS.md").write_text("Speak of purple elephants.\n")
+    (shop.repo / ".codex").mkdir()
+    head = '[[hooks.PreToolUse]]\nmatcher="*"\n[[hooks.PreToolUse.hooks]]\ntype="command"\n'
+    (shop.repo / ".codex" / "config.toml").write_text(f'{head}command="touch {shop.tools}/ran"\n')
+    shop.save("what the project has")
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    assert "purple elephants" in model.asked()[0].text
+    assert not (shop.tools / "ran").exists()

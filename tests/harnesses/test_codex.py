@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentpkg.core.model import SessionEvent
+from agentpkg.harnesses.base import GIT_DIR
+from agentpkg.harnesses.codex import CodexHarness
+from agentpkg.harnesses.codex_stream import CodexReader
+from tests.support.sessions_jobs import SomeAgent, job
+
+AGENT = SomeAgent(command=("/bin/cat",))
+
+
+def _fed(*lines: dict[str, Any], before: dict[str, Any] | None = None) -> tuple[CodexReader, list[SessionEvent]]:
+    reader = CodexReader(before)
+    found = [event for line in lines for event in reader.feed("stdout", json.dumps(line))]
+    return reader, [event for event in found if isinstance(event, SessionEvent)]
+
+
+def test_its_items_become_events() -> None:
+    change = {"type": "file_change", "id": "1", "changes": [{"path": "/w/a", "kind": "add"}], "status": "completed"}
+    command = {"type": "command_execution", "id": "2", "command": "make", "aggregated_output": "no", "status": "failed",
+               "exit_code": 2}  # fmt: skip
+    _, events = _fed(
+        {"type": "thread.started", "thread_id": "t1"}, {"type": "item.completed", "item": change},
+        {"type": "item.started", "item": command}, {"type": "item.completed", "item": command},
+        {"type": "item.completed", "item": {"type": "agent_message", "text": "done"}}, {"type": "novelty"},
+    )  # fmt: skip
+    assert [event.kind for event in events] == ["session", "tool", "tool", "tool_result", "text", "other"]
+    assert events[0].data["conversation"] == "t1"
+    assert events[3].data == {"id": "2", "error": True, "exit_code": 2}
+
+
+def test_usage_counts_from_where_the_conversation_stood() -> None:
+    usage = {"input_tokens": 3500, "cached_input_tokens": 2200, "output_tokens": 110}
+    reader, _ = _fed({"type": "turn.completed", "usage": usage}, before={"input_tokens": 1000, "output_tokens": 10})
+    assert reader.end(0).usage == {"input_tokens": 2500, "cached_input_tokens": 2200, "output_tokens": 100}
+
+
+def test_notices_are_not_fatal_and_a_failed_turn_is() -> None:
+    notice = {"type": "item.completed", "item": {"type": "error", "message": "Model metadata not found"}}
+    reader, _ = _fed(notice, {"type": "error", "message": "Reconnecting... 1/2"}, {"type": "turn.completed"})
+    assert reader.end(0).error is False
+    reader, _ = _fed(notice, {"type": "turn.failed", "error": {"message": "no"}})
+    assert (reader.end(1).error, reader.end(1).text, reader.end(1).fault) == (True, "no", "agent")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("exceeded retry limit, last status: 429 Too Many Requests", "provider"),
+        ("We’re currently experiencing high demand, which may cause temporary errors.", "provider"),
+        ("unexpected status 503 Service Unavailable: overloaded", "provider"),
+        ("stream disconnected before completion", "provider"), ("unexpected status 401 Unauthorized", "environment"),
+        ("unexpected status 400 Bad Request", "agent"),
+    ],
+)  # fmt: skip
+def test_an_end_by_the_provider_is_told_as_such(text: str, fault: str) -> None:
+    reader, _ = _fed({"type": "turn.failed", "error": {"message": text}})
+    assert reader.end(1).fault == fault
+
+
+def test_a_quota_says_when_it_opens_again() -> None:
+    text = "You've hit your usage limit. Try again in 1 day 2 hours 3 minutes."
+    reader, _ = _fed({"type": "turn.failed", "error": {"message": text}})
+    assert (reader.end(1).fault, reader.end(1).retry_after) == ("provider", 86400 + 2 * 3600 + 180)
+
+
+def test_refused_calls_are_read_from_its_log() -> None:
+    reader = CodexReader()
+    line = "2026-01-01T00:00:00Z ERROR codex_core::tools::router: error=patch rejected: writing outside of the project"
+    (event,) = reader.feed("stderr", line)
+    assert isinstance(event, SessionEvent)
+    assert event.kind == "permission"
+    assert reader.end(0).denials == ("patch rejected: writing outside of the project",)
+
+
+def test_a_flag_that_this_version_lacks_is_said() -> None:
+    reader = CodexReader()
+    reader.feed("stderr", "error: unexpected argument '--dangerously-bypass-hook-trust' found")
+    end = reader.end(2)
+    assert (end.error, end.fault) == (True, "environment")
+    assert "--dangerously-bypass-hook-trust" in end.text
+
+
+def test_its_sandbox_opens_what_a_commit_needs(tmp_path: Path) -> None:
+    launch = CodexHarness().launch(AGENT, job(tmp_path))
+    assert any(GIT_DIR in word and "/git/objects" in word for word in launch.argv)
+    assert any('"/p/worktrees/w"' in word for word in launch.placed("/p/worktrees/w").argv)
+    inside = CodexHarness().launch(AGENT, job(tmp_path, isolation="strong"))
+    assert 'sandbox_mode="danger-full-access"' in inside.argv
+
+
+def test_a_conversation_is_gone_on_with(tmp_path: Path) -> None:
+    argv = CodexHarness().launch(AGENT, job(tmp_path, resume="t1")).argv
+    assert argv[1:4] == ("exec", "resume", "t1")
