@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentpkg.core import graph, questions
+from agentpkg.core.life import Life, LifeState
 from agentpkg.core.model import (
     Entry,
     EventRow,
@@ -38,7 +39,7 @@ class Seen:
         activity: what a running session did last, by session id.
         run: who runs the feature now, and what holds that run: ``owner paused held``, each None where there is none.
         retry_at: when a blocked package is tried again by the run; RFC 3339, by package.
-        lost: live sessions whose supervisor is known to be dead: the ledger does not know it yet.
+        life: whether each running session lives, by session id.
         target: the branch packages merge into.
         questions: those that wait for people's answers.
     """
@@ -52,7 +53,7 @@ class Seen:
     activity: Mapping[str, str] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=lambda: {"owner": None, "paused": None, "held": None})
     retry_at: Mapping[str, str] = field(default_factory=dict)
-    lost: Container[str] = frozenset()
+    life: Mapping[str, Life] = field(default_factory=dict)
     branch_prefix: str = "feat/"
     worktrees_dir: str = ".worktrees"
     default_agent: str | None = None
@@ -129,24 +130,31 @@ def unsettled(seen: Seen) -> list[str]:
     """Warnings about packages whose state is not the whole truth: their file is gone, or their session is."""
     gone = sorted(set(seen.rows) - set(seen.feature.packages))
     said = [f"{seen.feature.id} {wp}: its file has vanished; its state ({seen.rows[wp].state}) is kept" for wp in gone]
-    return said + orphans(seen)
+    sick = [(s, seen.life[s.id]) for _, s in sorted(seen.sessions.items()) if s.id in seen.life]
+    return said + [unwell(session, life) for session, life in sick if not life.well]
 
 
-def orphans(seen: Seen) -> list[str]:
-    """Warnings about sessions that are live in the ledger and dead on the machine."""
-    return [
-        f"{seen.feature.id} {orphan(wp, session)}"
-        for wp, session in sorted(seen.sessions.items())
-        if session.ended_at is None and session.id in seen.lost
-    ]
+def unwell(session: SessionRow, life: Life) -> str:
+    """What is said of a session whose supervisor is dead, does not answer, or cannot be judged."""
+    where, name = f"{session.feature} {session.wp}", f"session {session.id}"
+    if life.state is LifeState.LOST:
+        return (
+            f"{where}: {name} has lost its supervisor; the next command that changes state ends it "
+            "(`agentpkg doctor` says more)"
+        )
+    if life.state is LifeState.NOT_ANSWERING:
+        return (
+            f"{where}: the supervisor of {name} does not answer: {life.detail}; "
+            f"`agentpkg cancel {session.feature} {session.wp} --reason TEXT` ends it all the same"
+        )
+    return f"{where}: it is unknown whether {name} still runs: {life.detail}"
 
 
-def orphan(wp: str, session: SessionRow) -> str:
-    """What is said of a session without a supervisor."""
-    return (
-        f"{wp}: session {session.id} has lost its supervisor; the next command that changes state ends it "
-        "(`agentpkg doctor` says more)"
-    )
+def life(found: Life | None) -> Json | None:
+    """The key ``life`` of a package in ``status --json``; None for one that no session works on."""
+    if found is None:
+        return None
+    return {"state": found.state, "since": found.since, "heard_at": found.heard_at, "detail": found.detail}
 
 
 def _critical(seen: Seen, dependencies: Mapping[str, Sequence[str]]) -> tuple[list[str], int]:
@@ -179,6 +187,7 @@ def _package(
         "reason_class": row.reason_class if row else None,
         "retry_at": seen.retry_at.get(wp),
         "activity": seen.activity.get(session.id) if session and session.ended_at is None else None,
+        "life": life(seen.life.get(session.id)) if session and session.ended_at is None else None,
     }
 
 

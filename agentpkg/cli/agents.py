@@ -31,13 +31,13 @@ def list_them(repo: Path | None, speak: Speaker) -> int:
         "agents": [
             {
                 "name": one.name, "harness": one.harness, "path": one.path, "version": one.version,
-                "ready": one.ready, "sessions": one.sessions, "detail": one.detail,
+                "ready": one.ready, "sessions": one.sessions, "detail": one.detail, "last_heard": one.last_heard,
             }
             for one in agents.list_agents(project)
         ]
     }  # fmt: skip
     speak.warn_all(agents.unknown_harnesses(project))
-    speak.warn_all([f"{lost.feature} {views.orphan(lost.wp, lost)}" for lost in looking.lost_sessions(project)])
+    speak.warn_all([views.unwell(row, life) for row, life in looking.lives(project) if not life.well])
     if speak.json:
         speak.document(document)
         return 0

@@ -12,7 +12,7 @@ from agentpkg.cli.render_package import Look
 from agentpkg.core import graph, schedule
 from agentpkg.core.model import FeatureState, SessionRow
 from agentpkg.engine import looking
-from agentpkg.engine.lease import is_dead
+from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner
 
@@ -85,9 +85,9 @@ class Eye:
 
     def _stamp(self) -> _Stamp:
         # a supervisor that dies writes nothing anywhere
-        lost = tuple(session.id for session in self._live if is_dead(session))
+        lives = tuple((session.id, life_of(self._project.state, session).state) for session in self._live)
         runner = owner.current(self._project.state, self._feature.id)
-        return (self._files, self._ledger_stamp(), lost, runner, *self._log_stamps())
+        return (self._files, self._ledger_stamp(), lives, runner, *self._log_stamps())
 
     def _ledger_stamp(self) -> int:
         ledger = self._project.ledger_if_any

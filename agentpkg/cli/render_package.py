@@ -61,7 +61,9 @@ def suffix(look: Look, package: Json) -> str:
     if package["state"] == "done":
         return f"{render.count(package['commits'], 'commit')}, {render.ago(package['finished_at'], look.now)}"
     if package["state"] == "doing":
-        return " ".join(filter(None, [running_time(look, package), render.safe(package["activity"] or "")]))
+        life = _life(look, package)
+        said = life[0] if life and life[1] == "red" else render.safe(package["activity"] or "")
+        return " ".join(filter(None, [running_time(look, package), said]))
     return render.safe(package["reason"] or "")[:100]
 
 
@@ -94,10 +96,33 @@ def _planned(look: Look, package: Json) -> _Facts:
 def _doing(look: Look, package: Json) -> _Facts:
     return [
         [f"Session: {package['session']}", f"Isolation: {package['isolation']}" if package["isolation"] else None],
-        [f"Started: {render.at(package['started_at'], look.now)}", _cycle(package)],
+        [f"Started: {render.at(package['started_at'], look.now)}", _life(look, package), _cycle(package)],
         [f"Files changed: {package['files_changed']}", f"Commits: {package['commits']}", _tests(package)],
         [f"Current task: {package['activity']}" if package["activity"] else ("Current task: starting", "dim")],
     ]
+
+
+#: what a session is at, in words, and how that is to be seen
+_LIFE = {
+    "starting": ("starting", "dim"), "running": ("running", ""), "silent": ("silent", "yellow"),
+    "waiting_for_permission": ("waiting for permission", "yellow"), "stopping": ("stopping", "yellow"),
+    "ending": ("taking in what it made", ""), "not_answering": ("does not answer", "red"),
+    "lost": ("lost its supervisor", "red"), "unknown": ("unknown whether it runs", "red"),
+}  # fmt: skip
+
+
+def _life(look: Look, package: Json) -> tuple[str, str] | None:
+    """Whether its session lives, in words: ``Running, last heard 3s ago``, ``Silent since 14:02``."""
+    life = package.get("life")
+    if not life:
+        return None
+    words, style = _LIFE[life["state"]]
+    if life["since"]:
+        words += f" since {render.at(life['since'], look.now)} ({render.ago(life['since'], look.now)})"
+    elif life["heard_at"]:
+        words += f", last heard {render.ago(life['heard_at'], look.now)}"
+    more = f" ({render.safe(life['detail'])})" if life["detail"] else ""
+    return words[0].upper() + words[1:] + more, style
 
 
 def _for_review(look: Look, package: Json) -> _Facts:

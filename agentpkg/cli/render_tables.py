@@ -71,7 +71,8 @@ def _agent(one: Json) -> Iterable[Sequence[Part]]:
     yield (f"Harness: {one['harness']}",)
     if one["path"]:
         yield (f"Program: {one['path']}", f"  ({one['version']})" if one["version"] else "")
-    yield (f"Sessions: {one['sessions']} active",)
+    heard = f", last heard {render.ago(one['last_heard'], render.now())}" if one.get("last_heard") else ""
+    yield (f"Sessions: {one['sessions']} active{heard}",)
     if one["detail"]:
         yield ((one["detail"], "" if one["ready"] else "red"),)
 

@@ -4,10 +4,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from agentpkg import harnesses, proc
 from agentpkg.config import AgentSettings, agent_named
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import CheckStatus, Outcome, SessionRow, Verdict
-from agentpkg.engine import attach, control, dispatch
+from agentpkg.engine import attach, control, dispatch, looking
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.review import review
 from agentpkg.engine.scratch import first_commit
@@ -41,6 +42,7 @@ class AgentFacts:
         ready: it can be started here and now.
         sessions: how many of its sessions run in this repository.
         detail: why it is not ready, else what it is set to.
+        last_heard: when one of those sessions was last heard of (RFC 3339); None: there is none, or it said nothing.
     """
 
     name: str
@@ -50,15 +52,18 @@ class AgentFacts:
     ready: bool
     sessions: int
     detail: str
+    last_heard: str | None = None
 
 
 def list_agents(project: Project) -> list[AgentFacts]:
     """Every agent that a work package may name, sorted by name."""
-    ledger = project.ledger_if_any
-    live = [row.agent for row in ledger.sessions(live=True)] if ledger else []
+    live = looking.lives(project)
     names = sorted(project.agents)
+    heard = {name: [life.heard_at for row, life in live if row.agent == name and life.heard_at] for name in names}
+    count = Counter(row.agent for row, _ in live)
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-        return list(pool.map(lambda name: _facts(project, name, live.count(name)), names))
+        found = list(pool.map(lambda name: _facts(project, name, count[name]), names))
+    return [replace(one, last_heard=max(heard[one.name], default=None)) for one in found]
 
 
 def unknown_harnesses(project: Project) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,8 +96,14 @@ def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor
     Returns:
         What was found; nothing, with nothing done, when this process does not own the session (any more).
     """
-    if not lease.holds(desk.ledger, plan.session, os.getpid()):
+    try:
+        with lease.acting(desk.ledger, plan.session):
+            return _conclude(desk, plan, folder, facts, redactor)
+    except lease.Fenced:
         return Found()
+
+
+def _conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor: Redactor | None) -> Found:
     safe = redactor or Redactor({})
     facts = replace(facts, trouble=safe.redact(facts.trouble) if facts.trouble else None)
     if facts_of(folder) is None:
@@ -111,6 +118,7 @@ def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor
     remove_tree(folder / "home")
     end = _judged(plan, folder, facts, found)
     with desk.ledger.write() as tx:
+        lease.require(tx, plan.session)
         for sha, subject in found.commits:
             transition.commit_seen(tx, plan.session, sha, subject)
         transition.finish(tx, plan.session, end)
@@ -296,9 +304,10 @@ def _metadata(plan: SessionPlan, said: Judgement, found: Found) -> Mapping[str, 
 
 
 def failed(desk: Desk, session: str, why: str) -> None:
-    """Ends a session that agentpkg itself could not run to its end."""
+    """Ends a session that agentpkg itself could not run to its end; one that this process does not own it leaves."""
     end = transition.End(Outcome.FAILED, f"environment: {why}", FailureClass.ENVIRONMENT)
-    with desk.ledger.write() as tx:
+    with suppress(lease.Fenced), desk.ledger.write() as tx:
+        lease.require(tx, session)
         transition.finish(tx, session, end)
 
 

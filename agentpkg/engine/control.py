@@ -4,8 +4,9 @@ The request lies in the session's folder, where its supervisor finds it.
 """
 
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from agentpkg.core.errors import BadInput, Busy
@@ -26,11 +27,13 @@ class Cancel:
     Attributes:
         by: the actor who asks.
         final: the package becomes ``cancelled``; otherwise ``blocked`` with reason ``interrupted``.
+        at: when, in seconds of the machine's monotonic clock.
     """
 
     by: str
     reason: str
     final: bool
+    at: float = field(default_factory=time.monotonic)
 
 
 def cancel(state: Path, session: str, by: str, reason: str) -> None:

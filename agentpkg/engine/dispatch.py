@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,8 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
         raise
     project.poke()
     with _blamed_on_environment(project, session.id, path, folder):
-        copied = _make_room(project, ready, session, branch, folder, launch, wish.fresh)
+        with lease.acting(project.ledger, session.id):
+            copied = _make_room(project, ready, session, branch, folder, launch, wish.fresh)
         supervisor = _spawn(project, folder, ready.secrets, copied)
     _hand_over(project, session.id, supervisor, folder)
     warnings = (*bundle.warnings, *([ready.walls.warning] if ready.walls.warning else []))
@@ -263,10 +264,14 @@ def _blamed_on_environment(project: Project, session: str, path: Path, folder: P
     try:
         yield
     except BaseException as error:
-        conclude.failed(project, session, f"it could not start: {conclude.said_of(error)}")
+        # ended last: from then on the worktree may be the next session's
+        with suppress(lease.Fenced), lease.acting(project.ledger, session):
+            try:
+                room.give_back(project, path, folder)
+                remove_tree(folder / "git")
+            finally:
+                conclude.failed(project, session, f"it could not start: {conclude.said_of(error)}")
         project.poke()
-        room.give_back(project, path, folder)
-        remove_tree(folder / "git")
         raise
 
 

@@ -2,21 +2,35 @@
 
 Ownership passes from the dispatcher to the supervisor, and from a dead one to the command that ends the session. Each
 passes it on in one transaction that looks at the owner it expects, so that no two ever act for one session.
+
+Whoever has lost a session may change nothing any more, however late it wakes up. What it writes to the ledger checks
+the owner in the same transaction (:func:`require`). What it does beside the ledger, to branch, worktree and git dir,
+and starting a process there, it does within :func:`acting`: that holds the session's lock, without which nobody takes
+a session over. The kernel drops the lock with its holder's death, so a dead one stands in nobody's way.
 """
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from agentpkg import proc
+from agentpkg.core.errors import Busy
 from agentpkg.core.model import SessionRow
-from agentpkg.files import write_atomic
+from agentpkg.files import lock, write_atomic
 from agentpkg.git.discover import read_small
-from agentpkg.ledger.ledger import Ledger
+from agentpkg.ledger.ledger import Ledger, Transaction
 
 _OWNER = "owner.json"
+
+#: seconds to wait for the session's lock: as long as whoever holds it may be doing something
+_PATIENCE = 5.0
+
+
+class Fenced(Exception):
+    """This process does not own the session any more: whatever it was about to do is not its business."""
 
 
 def owned_by(pid: int) -> Callable[[SessionRow], bool]:
@@ -31,11 +45,41 @@ def holds(ledger: Ledger, session: str, pid: int) -> bool:
     return row is not None and row.ended_at is None and owned_by(pid)(row)
 
 
+def require(tx: Transaction, session: str) -> SessionRow:
+    """The row of a session that this process owns.
+
+    Raises:
+        Fenced: it does not, or the session has ended.
+    """
+    row = tx.session(session)
+    if row is None or row.ended_at is not None or not owned_by(os.getpid())(row):
+        raise Fenced(session)
+    return row
+
+
+@contextmanager
+def acting(ledger: Ledger, session: str) -> Iterator[None]:
+    """For the block, this process owns the session and nobody can take it over. Not re-entrant.
+
+    Raises:
+        Fenced: it does not own it.
+    """
+    with _locked(ledger, session, None):
+        if not holds(ledger, session, os.getpid()):
+            raise Fenced(session)
+        yield
+
+
 def is_dead(row: SessionRow) -> bool:
     """The process that owns the session is known to be gone; one that cannot be judged is not."""
+    return alive(row) is False
+
+
+def alive(row: SessionRow) -> bool | None:
+    """Whether the process that owns a live session runs; None when it cannot be known from here."""
     if row.pid is None or row.pid_started is None:
-        return False
-    return proc.alive(proc.ProcessIdentity(row.pid, row.pid_started, row.boot_id or "")) is False
+        return None
+    return proc.alive(proc.ProcessIdentity(row.pid, row.pid_started, row.boot_id or ""))
 
 
 def dead() -> proc.ProcessIdentity:
@@ -60,12 +104,20 @@ def signed(folder: Path) -> proc.ProcessIdentity | None:
         return None
 
 
-def take(ledger: Ledger, session: str, pid: int, may: Callable[[SessionRow], bool]) -> bool:
+def of_this_boot(row: SessionRow) -> bool:
+    """Whether the pids of a session are pids of this machine's present boot, as seen from here."""
+    return (row.boot_id or "").split(".")[1:] == proc.here().split(".")[1:]
+
+
+def take(
+    ledger: Ledger, session: str, pid: int, may: Callable[[SessionRow], bool], patience: float = _PATIENCE
+) -> bool:
     """Makes a process the owner of a live session.
 
     Args:
         pid: of the new owner, which must be alive.
         may: looks at the row within the transaction: whether its owner gives way.
+        patience: seconds to wait while its owner is just doing something that must not be cut in two.
 
     Returns:
         False, with nothing changed, when the session has ended or belongs to somebody else.
@@ -73,9 +125,18 @@ def take(ledger: Ledger, session: str, pid: int, may: Callable[[SessionRow], boo
     who = proc.identity(pid)
     if who is None:
         return False
-    with ledger.write() as tx:
-        row = tx.session(session)
-        if row is None or row.ended_at is not None or not may(row):
-            return False
-        tx.put_session(replace(row, pid=who.pid, pid_started=who.started, boot_id=who.boot_id))
+    try:
+        with _locked(ledger, session, patience), ledger.write() as tx:
+            row = tx.session(session)
+            if row is None or row.ended_at is not None or not may(row):
+                return False
+            tx.put_session(replace(row, pid=who.pid, pid_started=who.started, boot_id=who.boot_id))
+    except Busy:
+        return False
     return True
+
+
+@contextmanager
+def _locked(ledger: Ledger, session: str, timeout: float | None) -> Iterator[None]:
+    with lock(ledger.path.parent / "sessions" / session / "lock", timeout, what=f"session {session}"):
+        yield

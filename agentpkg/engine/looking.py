@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agentpkg.core.chain import rfc3339
+from agentpkg.core.life import Life
 from agentpkg.core.model import Feature, PackageRow, SessionRow, State
 from agentpkg.engine import retries
-from agentpkg.engine.lease import is_dead
+from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner, steering
 from agentpkg.features.folder import load_all
@@ -30,7 +31,7 @@ def see(project: Project, feature: Feature) -> Seen:
             done_elsewhere=frozenset(f"{r.feature}/{r.wp}" for r in look.packages() if r.state is State.DONE),
             activity=_activity(project, sessions.values()), questions=look.questions(feature.id, open_only=True),
             run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, rows.values()),
-            lost=frozenset(s.id for s in sessions.values() if s.ended_at is None and is_dead(s)),
+            life={s.id: life_of(project.state, s) for s in sessions.values() if s.ended_at is None},
         )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def _activity(project: Project, sessions: Iterable[SessionRow]) -> dict[str, str
     return {name: text for name, text in found.items() if text}
 
 
-def lost_sessions(project: Project) -> list[SessionRow]:
-    """The live sessions whose supervisor is known to be dead; the next command that changes state ends them."""
+def lives(project: Project) -> list[tuple[SessionRow, Life]]:
+    """Every live session of the repository, and whether it lives; writes nothing."""
     ledger = project.ledger_if_any
-    return [row for row in ledger.sessions(live=True) if is_dead(row)] if ledger else []
+    return [(row, life_of(project.state, row)) for row in ledger.sessions(live=True)] if ledger else []

@@ -6,7 +6,7 @@ from typing import Any
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import FeatureState, PackageRow, State
-from agentpkg.engine import attach, control, frozen, merging, recovery, transition
+from agentpkg.engine import attach, control, frozen, insisting, merging, recovery, transition
 from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.project import Project
 
@@ -138,7 +138,7 @@ def _cancel(project: Project, row: PackageRow, reason: str, actor: str) -> Moved
     if row.session is None:
         raise Lacking(f"{row.wp} is doing without a session", "run `agentpkg doctor`")
     control.cancel(project.state, row.session, actor, reason)
-    attach.wait(project, row.session)
+    attach.wait(project, row.session, insisting.Patience(project, row.session).look)
     after = project.row(row.feature, row.wp)
     if after.state is not State.CANCELLED:
         # it had ended by itself before the request reached it

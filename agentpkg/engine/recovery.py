@@ -1,12 +1,14 @@
 """What a command that was killed left half done, found and finished by the next one."""
 
 import os
+from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core import questions
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import SessionRow
 from agentpkg.engine import approvals, conclude, dispatch, lease, merging
+from agentpkg.engine.insisting import insist
 from agentpkg.engine.lease import is_dead
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
@@ -15,32 +17,38 @@ from agentpkg.git import provision
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
+from agentpkg.sessions.pulse import read_members
 from agentpkg.sessions.runner import session_mark
 
 
 def reconcile(project: Project) -> list[str]:
     """Ends sessions whose supervisor is dead, and finishes landings that were cut short.
 
-    A process that cannot be judged is left alone: unknown is not dead. Of several commands that look at once, one
-    takes a session over and ends it; should that one die too, the next does.
+    A process that cannot be judged is left alone: unknown is not dead. One that lives and does not answer keeps its
+    session too, unless a person asked for its end (:mod:`agentpkg.engine.insisting`). Of several commands that look at
+    once, one takes a session over and ends it; should that one die too, the next does.
 
     Returns:
         What was done, one sentence each.
     """
     done = []
     for row in project.ledger.sessions(live=True):
+        insist(project, row)
         if is_dead(row) and lease.take(project.ledger, row.id, os.getpid(), is_dead):
-            _conclude_orphan(project, row)
+            conclude_orphan(project, row)
             done.append(f"session {row.id} of {row.wp} had lost its supervisor")
     for question in approvals.settle(project):
         done.append(f"{questions.name(question.number)} of {question.wp}: nobody answered in time: {question.answer}")
     return done + merging.recover(project)
 
 
-def _conclude_orphan(project: Project, row: SessionRow) -> None:
-    """Ends what the session's processes are still running, takes in its commits, and records the end."""
-    proc.kill_marked(session_mark(row.id))
+def conclude_orphan(project: Project, row: SessionRow) -> None:
+    """Ends what is still running of a session that this process has taken over, and the session.
+
+    Its commits come in, its work is kept, and the end is recorded.
+    """
     folder = project.state / "sessions" / row.id
+    _end_strays(row, folder)
     try:
         plan = read_plan(folder)
     except FileNotFoundError:
@@ -57,6 +65,13 @@ def _conclude_orphan(project: Project, row: SessionRow) -> None:
     except (AgentpkgError, OSError) as error:
         conclude.failed(project, row.id, f"{trouble}; then: {conclude.said_of(error)}")
     project.poke()
+
+
+def _end_strays(row: SessionRow, folder: Path) -> None:
+    """Ends whatever of a session is alive: what carries its mark, what is in its pen, and what its supervisor knew."""
+    known = read_members(folder) if lease.of_this_boot(row) else {}
+    proc.kill_marked(session_mark(row.id), known=known, also=lambda: proc.penned(row.id))
+    proc.penned(row.id)
 
 
 def _redactor(project: Project, plan: SessionPlan) -> Redactor | None:

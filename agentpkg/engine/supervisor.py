@@ -11,7 +11,8 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -21,16 +22,17 @@ from typing import Any
 from agentpkg.core.model import SessionEvent
 from agentpkg.engine import control as requests
 from agentpkg.engine import inside, lease
+from agentpkg.engine.bounds import Bounds
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
 from agentpkg.ledger.ledger import Ledger
-from agentpkg.proc import Pen, kill_marked, make_pen
+from agentpkg.proc import ProcessIdentity, kill_marked
 from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
-from agentpkg.sessions import limits, runner, watcher
+from agentpkg.sessions import runner, watcher
 from agentpkg.sessions.judge import Facts
 from agentpkg.sessions.log import NAME, SessionLog
-from agentpkg.sessions.pulse import Heart, Pulse, read_pulse
+from agentpkg.sessions.pulse import Heart
 
 #: bytes of a prompt
 _LIMIT = 64 << 20
@@ -44,12 +46,14 @@ class Supervisor:
     """One session from lease to conclusion.
 
     Attributes:
+        above: the watcher; None: there is none.
         hidden: ``environment`` (variables with secrets), ``secrets`` (values by name), ``copied`` (values to redact).
     """
 
     folder: Path
     plan: SessionPlan
     hidden: Mapping[str, Any]
+    above: ProcessIdentity | None = None
     stopping: bool = False
 
     @cached_property
@@ -84,12 +88,12 @@ class Supervisor:
     @cached_property
     def heart(self) -> Heart:
         """Leaves signs of life."""
-        return Heart(self.folder)
+        return Heart(self.folder, self.above)
 
     @cached_property
-    def disk(self) -> limits.DiskMeter:
-        """Measures what the session keeps on disk."""
-        return limits.disk_meter(self.plan.worktree, Path(self.plan.private))
+    def bounds(self) -> Bounds:
+        """What bounds the session."""
+        return Bounds(self.plan, self.folder, self.ledger, self.heart)
 
     @cached_property
     def inside(self) -> inside.Inside:
@@ -107,6 +111,7 @@ class Supervisor:
         """Runs the session to its end."""
         if not self._claim():
             return
+        self.heart.beat("setup")
         signal.signal(signal.SIGTERM, self._asked_to_stop)
         signal.signal(signal.SIGINT, self._asked_to_stop)
         self._note("started", f"session {self.plan.session} of {self.plan.agent_name} on {self.plan.job['wp']}")
@@ -149,7 +154,7 @@ class Supervisor:
         wrapped = self.inside.wrap(launch.argv, launch.env)
         group = wrapped.status.group if wrapped.status else lambda: None
         hooks = runner.Hooks(
-            self._started, self._recorded, self._look_for_commits, self._stop_wanted, group, looked=self._looked,
+            self._started, self._recorded, self._look_for_commits, self._stop_wanted, group, looked=self.bounds.looked,
             told=self._told,
         )  # fmt: skip
         with self._keeper():
@@ -157,7 +162,7 @@ class Supervisor:
                 replace(launch, argv=wrapped.argv, env={}), harness_named(self.plan.harness).reader(job),
                 cwd=self.plan.worktree, env=wrapped.env, mark=self.mark, log=self.log, redactor=self.redactor,
                 timeout=self.plan.timeout_seconds, grace=self.plan.kill_grace_seconds,
-                limits=self._limits(), hooks=hooks, adopted=True, pen=self._pen(), keep=wrapped.keep,
+                limits=self.bounds.chosen(), hooks=hooks, adopted=True, starting=self._starting, keep=wrapped.keep,
             )  # fmt: skip
         if ended.survivors:
             self._note("notice", f"could not be killed: {', '.join(map(str, ended.survivors))}")
@@ -171,21 +176,11 @@ class Supervisor:
             stop=ended.stop, said=ended.said, end=end, exit_code=code, killed=ended.killed, trouble=trouble
         )  # fmt: skip
 
-    def _pen(self) -> Pen | None:
-        """What bounds a storm of forks that is faster than the limit can look."""
-        most = self.plan.limits.get("processes")
-        return make_pen(self.plan.session, 2 * most + 100) if most else None
-
-    def _limits(self) -> list[limits.Limit]:
-        together = {name: bound for name, bound in self.plan.run_limits.items() if bound}
-        whole = [limits.Whole(together, self.plan.session, self._others, self.disk)] if together else []
-        return [*limits.chosen(self.plan.limits, self.disk), *whole]
-
-    def _others(self) -> dict[str, Pulse]:
-        """What the repository's other live sessions last said of themselves."""
-        live = [row.id for row in self.ledger.sessions(live=True) if row.id != self.plan.session]
-        found = {name: read_pulse(self.folder.parent / name) for name in live}
-        return {name: pulse for name, pulse in found.items() if pulse is not None}
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """A process starts as the session's own or not at all: in a worktree that was given back it would do harm."""
+        with lease.acting(self.ledger, self.plan.session), self.bounds.pen():
+            yield
 
     def _keeper(self) -> Any:
         from agentpkg.engine.keeper import Keeper
@@ -209,7 +204,7 @@ class Supervisor:
             wrapped = self.inside.wrap(("/bin/sh", "-c", command))
             done = run_process(
                 wrapped.argv, env=wrapped.env, cwd=self.plan.worktree, timeout=_SETUP_SECONDS, merge=True,
-                cancelled=lambda: self._stop_wanted() is not None, keep=wrapped.keep,
+                cancelled=self._setup_is_to_stop, starting=self._starting, keep=wrapped.keep,
             )  # fmt: skip
             output = done.stdout.decode("utf-8", "replace")
             if trouble := self.inside.trouble(wrapped, done.exit_code, output):
@@ -220,10 +215,16 @@ class Supervisor:
                 return f"worktree.setup ({shlex.quote(command)}) ended with {done.exit_code}: {last[0][:300]}"
         return None
 
+    def _setup_is_to_stop(self) -> bool:
+        self.heart.beat("setup")
+        return self._stop_wanted() is not None
+
     def _conclude(self, facts: Facts) -> None:
         from agentpkg.engine.conclude import conclude
         from agentpkg.relay import client
 
+        self.heart.beat("ending")
+        self.bounds.close()
         found = conclude(self, self.plan, self.folder, facts, self.redactor)
         row = self.ledger.session(self.plan.session)
         for sha, subject in found.commits:
@@ -242,6 +243,7 @@ class Supervisor:
         from agentpkg.relay import client
 
         kill_marked(self.mark)
+        self.heart.beat("ending")
         said = self.redactor.redact(said_of(error))
         try:
             conclude(self, self.plan, self.folder, Facts(trouble=said, exit_code=None), self.redactor)
@@ -251,17 +253,12 @@ class Supervisor:
 
     # ----------------------------------------------------------------- while the agent runs
 
-    def _looked(self, usage: limits.Usage, stop: str | None) -> None:
-        self.heart.looked(usage, stop, self.disk.used)
-
     def _started(self, pid: int) -> None:
         from agentpkg.engine import transition
         from agentpkg.relay import client
 
         with self.ledger.write() as tx:
-            row = tx.session(self.plan.session)
-            if row is not None:
-                transition.agent_started(tx, replace(row, agent_pid=pid))
+            transition.agent_started(tx, replace(lease.require(tx, self.plan.session), agent_pid=pid))
         client.poke(self.repository.state)
 
     def _recorded(self, record: Mapping[str, Any]) -> None:
@@ -299,9 +296,7 @@ class Supervisor:
         self._note_network()
 
         if not lease.holds(self.ledger, self.plan.session, os.getpid()):
-            self.stopping = True
-            return
-
+            raise lease.Fenced(self.plan.session)
         tip = private_tip(Path(self.plan.private), self.plan.branch)
         if tip is not None and tip != self._seen:
             self._tell_commits(tip)
@@ -327,6 +322,7 @@ class Supervisor:
             return
         said = [(commit.sha, self.redactor.redact(commit.subject)) for commit in fresh]
         with self.ledger.write() as tx:
+            lease.require(tx, self.plan.session)
             transition.commits_seen(tx, self.plan.session, said, files)
         for sha, subject in said:
             self._note_commit(sha, subject)
@@ -363,10 +359,13 @@ def main(folder: Path) -> int:
         return 1
     hidden = json.loads(given)
     plan = read_plan(folder)
-    watcher.start(runner.session_mark(plan.session))
-    supervisor = Supervisor(folder, plan, hidden)
+    above = watcher.start(runner.session_mark(plan.session))
+    supervisor = Supervisor(folder, plan, hidden, above)
     try:
         supervisor.supervise()
+    except lease.Fenced:
+        # somebody else ends the session; what this process ran is dead already
+        return 0
     except Exception as error:
         # the outermost loop of this process: whatever it was, the package must not stay `doing`
         traceback.print_exc()

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def run(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float, stdin: bytes | None = None,
     grace: float = 2.0, limit: int = 1 << 20, merge: bool = False, cancelled: Callable[[], bool] | None = None,
     keep: Sequence[int] = (),
+    starting: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Result:  # fmt: skip
     """Runs a program to its end; nothing of it is alive afterwards, also when the caller is interrupted.
 
@@ -89,6 +91,7 @@ def run(
         merge: put standard error into standard output.
         cancelled: asked several times a second; True ends it like a timeout.
         keep: descriptors of the caller's that it gets too.
+        starting: entered for the moment of the start; what it raises keeps the program from being started.
 
     Raises:
         Lacking: when it cannot be started.
@@ -96,7 +99,8 @@ def run(
     mark = f"AGENTPKG_RUN={os.urandom(16).hex()}"
     name, _, value = mark.partition("=")
     begun = time.monotonic()
-    child = Child(argv, env={**env, name: value}, cwd=cwd, stdin=stdin, merge=merge, keep=keep)
+    with starting():
+        child = Child(argv, env={**env, name: value}, cwd=cwd, stdin=stdin, merge=merge, keep=keep)
     streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
     try:
         why = _watch(child, streams, begun + timeout, grace, cancelled)

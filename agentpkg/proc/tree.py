@@ -48,6 +48,8 @@ class Process:
     session: int
     started: str
     zombie: bool
+    #: it was told to stop, and waits to be told to go on
+    stopped: bool = False
 
 
 def identity(pid: int) -> ProcessIdentity | None:
@@ -57,13 +59,31 @@ def identity(pid: int) -> ProcessIdentity | None:
 
 
 def alive(who: ProcessIdentity) -> bool | None:
-    """Whether that very process still runs; None when it cannot be known from here (other machine or namespace)."""
-    if who.boot_id == here():
-        found = look(who.pid)
-        return found is not None and not found.zombie and found.started == who.started
+    """Whether that very process still runs; None when it cannot be known from here.
+
+    That is so on another machine, in another pid namespace, and where this user may not see other users' processes
+    (``hidepid`` of proc(5)).
+    """
     theirs, ours = who.boot_id.split("."), here().split(".")
+    if theirs[1:] == ours[1:]:
+        found = look(who.pid)
+        if found is None:
+            return None if _hidden(who.pid) else False
+        return not found.zombie and found.started == who.started
     rebooted = theirs[0] == ours[0] and theirs[1:2] != ours[1:2]
     return False if rebooted else None
+
+
+def _hidden(pid: int) -> bool:
+    """Whether there is a process that cannot be looked at."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # it came to be, or became visible, since it was looked at
+    return look(pid) is None
 
 
 @cache
@@ -75,7 +95,8 @@ def here() -> str:
         import psutil
 
         return f"{_plain(socket.gethostname())}.{int(psutil.boot_time())}.0"
-    machine = _read_text("/etc/machine-id") or socket.gethostname()
+    # images of machines are copied with their id, names of machines are not always given: both together
+    machine = f"{_read_text('/etc/machine-id')}-{socket.gethostname()}"
     namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
     return f"{_plain(machine)}.{_plain(_read_text('/proc/sys/kernel/random/boot_id'))}.{namespace}"
 
@@ -119,7 +140,7 @@ def _look_linux(pid: int) -> Process | None:
     if not fields:
         return None
     state, parent, group, session = fields[0], int(fields[1]), int(fields[2]), int(fields[3])
-    return Process(pid, parent, group, session, fields[19].decode(), state in (b"Z", b"X"))
+    return Process(pid, parent, group, session, fields[19].decode(), state in (b"Z", b"X"), state in b"Tt")
 
 
 def read_proc(path: str) -> bytes:
@@ -144,9 +165,9 @@ def _look_psutil(pid: int) -> Process | None:
 
     try:
         process = psutil.Process(pid)
-        zombie = process.status() == psutil.STATUS_ZOMBIE
+        zombie, stopped = (process.status() == state for state in (psutil.STATUS_ZOMBIE, psutil.STATUS_STOPPED))
         group, session = (0, 0) if zombie else (os.getpgid(pid), os.getsid(pid))
-        return Process(pid, process.ppid(), group, session, repr(process.create_time()), zombie)
+        return Process(pid, process.ppid(), group, session, repr(process.create_time()), zombie, stopped)
     except (psutil.Error, OSError):
         return None
 
@@ -260,12 +281,24 @@ def kill_all(find: Callable[[], list[Process]], seconds: float = 5.0) -> list[Pr
     return []
 
 
-def kill_marked(mark: str, seconds: float = 5.0, spare: Container[int] = ()) -> list[Process]:
-    """Kills every process that carries ``mark`` and what descends from those; gives what survived."""
+def kill_marked(
+    mark: str, seconds: float = 5.0, spare: Container[int] = (), *, known: Mapping[int, str] | None = None,
+    also: Callable[[], Iterable[int]] = tuple,
+) -> list[Process]:  # fmt: skip
+    """Kills every process that carries ``mark`` and what descends from those; gives what survived.
+
+    Args:
+        spare: pids that are left alone.
+        known: further processes, as pid and start time of this boot.
+        also: gives pids that belong to them besides, at this moment.
+    """
+    before = known or {}
 
     def find() -> list[Process]:
         processes = table()
         carrying = [pid for pid, process in processes.items() if not process.zombie and carries(pid, mark)]
+        carrying += [pid for pid, started in before.items() if pid in processes and processes[pid].started == started]
+        carrying += [pid for pid in also() if pid in processes]
         wanted = {*carrying, *descendants(carrying, processes)} - {os.getpid()}
         return [processes[pid] for pid in wanted if not processes[pid].zombie and pid not in spare]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from agentpkg.core.errors import BadInput
 from agentpkg.files import read_bounded
+from agentpkg.proc import ProcessIdentity
 from agentpkg.sessions.limits import Usage
 
 _PULSE, _TREE = "pulse.json", "tree"
@@ -58,10 +59,12 @@ class Heart:
 
     Args:
         folder: of the session.
+        above: the watcher, which belongs to the session too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, above: ProcessIdentity | None = None) -> None:
         self._folder = folder
+        self._above = {above.pid: above.started} if above else {}
         self._next = 0.0
         self._members: Mapping[int, str] = {}
 
@@ -80,9 +83,9 @@ class Heart:
         load = usage.load
         said = Pulse("running", usage.now, load.memory, load.processes, int(load.cpu), disk, stop)
         _write(self._folder / _PULSE, json.dumps(asdict(said)))
-        if load.members != self._members:
-            self._members = load.members
-            _write(self._folder / _TREE, "".join(f"{pid} {started}\n" for pid, started in load.members.items()))
+        if {**load.members, **self._above} != self._members:
+            self._members = {**load.members, **self._above}
+            _write(self._folder / _TREE, "".join(f"{pid} {started}\n" for pid, started in self._members.items()))
 
 
 def _write(path: Path, text: str) -> None:

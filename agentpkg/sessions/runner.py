@@ -3,14 +3,14 @@
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses.base import Hearing, Launch, Reader, Reply, Stream, StreamEnd
-from agentpkg.proc import Child, Load, Meter, Pen, Process, tasks
+from agentpkg.proc import Child, Load, Meter, Process, tasks
 from agentpkg.sessions.limits import Breach, Limit, Usage, WallTime
 from agentpkg.sessions.log import Redactor, SessionLog
 from agentpkg.sessions.stream import Lines, together
@@ -79,7 +79,8 @@ class Hooks:
 def run(
     launch: Launch, reader: Reader, *, cwd: Path, env: Mapping[str, str], mark: str, log: SessionLog,
     redactor: Redactor, timeout: float, grace: float, limits: Sequence[Limit] = (),
-    hooks: Hooks | None = None, adopted: bool = False, pen: Pen | None = None, keep: Sequence[int] = (),
+    hooks: Hooks | None = None, adopted: bool = False, keep: Sequence[int] = (),
+    starting: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Ended:  # fmt: skip
     """Runs an agent; nothing of it lives afterwards, also when this raises.
 
@@ -96,15 +97,15 @@ def run(
         limits: more bounds.
         hooks: what else to do meanwhile.
         adopted: the caller is a subreaper that runs nothing else: all its descendants belong to the agent.
-        pen: what the agent is born in; removed afterwards.
         keep: descriptors of the caller's that the process gets too.
+        starting: entered for the moment of the start; what it raises keeps the agent from being started.
 
     Raises:
         Lacking: when it cannot be started.
     """
     full = {**env, **launch.env}
     stdin = None if launch.stdin is None else launch.stdin.encode("utf-8", "surrogateescape")
-    with pen.around() if pen else nullcontext():
+    with starting():
         child = Child(launch.argv, env=full, cwd=cwd, stdin=stdin, keep_stdin=launch.keep_stdin, keep=keep)
     session = _Session(child, reader, log, redactor, grace, hooks or Hooks(), _Gauge(child, adopted))
     bounds = [WallTime(timeout), *limits]
@@ -117,8 +118,6 @@ def run(
         session.take(child.drain())
         session.finish()
         child.close()
-        if pen is not None:
-            pen.close()
     session.look_back(bounds)
     return session.ended(tuple(process.pid for process in survivors))
 

@@ -28,7 +28,7 @@ from agentpkg.proc.tree import here
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def start(mark: str) -> None:
+def start(mark: str) -> ProcessIdentity | None:
     """Splits the calling process in two: the watcher stays behind, the call returns in a child, the supervisor.
 
     To be called before any thread is started, and before a lock is taken, which both would hold. The supervisor's own
@@ -37,7 +37,11 @@ def start(mark: str) -> None:
 
     Args:
         mark: ``NAME=VALUE`` that the environment of everything it will run carries.
+
+    Returns:
+        Who the watcher is.
     """
+    watcher = identity(os.getpid())
     default_signals()
     become_subreaper()
     ours, theirs = os.pipe()
@@ -55,6 +59,7 @@ def start(mark: str) -> None:
     tell_detached(lambda pid: _tell(theirs, pid))
     become_subreaper()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+    return watcher
 
 
 def _tell(pipe: int, pid: int) -> None:

@@ -22,7 +22,7 @@ def test_a_session_without_a_supervisor_is_told_and_nothing_is_written(scratch: 
     assert watched.stdout is not None
     assert '"warnings": []' in watched.stdout.readline()
     os.kill(row.pid, signal.SIGKILL)
-    until(lambda: looking.lost_sessions(project), what="the supervisor's death")
+    until(lambda: [1 for _, life in looking.lives(project) if life.state == "lost"], what="the supervisor's death")
 
     lost = f"001-greeting WP01: session {session} has lost its supervisor"
     # the watcher's own lines of the session's log come first
@@ -34,6 +34,8 @@ def test_a_session_without_a_supervisor_is_told_and_nothing_is_written(scratch: 
     found = quick(repo, "status", "001", "--json")
     assert [w for w in found.json["warnings"] if lost in w]
     assert found.json["work_packages"][0]["state"] == "doing"
+    assert found.json["work_packages"][0]["life"]["state"] == "lost"
+    assert "Lost its supervisor" in quick(repo, "status", "001").out
     for words in (["status", "001"], ["status"], ["features"], ["agents", "list"]):
         assert lost in quick(repo, *words).err, words
     row = project.ledger.session(session)

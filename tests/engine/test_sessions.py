@@ -12,7 +12,7 @@ import pytest
 
 from agentpkg.core.errors import BadInput, Busy
 from agentpkg.core.model import FailureClass, SessionRow, State
-from agentpkg.engine import attach, conclude, control, dispatch
+from agentpkg.engine import attach, conclude, control, dispatch, lease
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git, write
 from tests.support.wait import until
@@ -215,6 +215,7 @@ def test_a_session_whose_lease_is_gone_changes_nothing_any_more(shops: ShopFacto
     begun = start(shop)
     until((shop.tools / "pid").exists)
     until(lambda: (r := shop.project.ledger.session(begun.id)) and r.agent_pid)
+    assert lease.take(shop.project.ledger, begun.id, os.getpid(), lambda row: True)
     conclude.failed(shop.project, begun.id, "ended by somebody else")
     until(lambda: not alive(int((shop.tools / "pid").read_text())), what="the agent's end")
     assert git(shop.repo, "rev-parse", BRANCH) == shop.tip()

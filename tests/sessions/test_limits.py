@@ -79,7 +79,8 @@ def test_a_pen_bounds_what_is_born_in_it_and_is_gone_with_it(stage: Stage) -> No
     script = "for i in $(seq 60); do sleep 30 & done 2> errors; echo $$ > pids; cat > /dev/null; exit 0"
     seen: list[list[int]] = []
     hooks = Hooks(looked=lambda usage, stop: seen.append(penned(name)))
-    ended = bounded(stage, script, hooks=hooks, timeout=1, pen=pen)
+    ended = bounded(stage, script, hooks=hooks, timeout=1, starting=pen.around)
+    pen.close()
     assert ended.survivors == ()
     assert 1 < max(map(len, seen)) <= 30
     assert set(stage.pids()) <= set(seen[-1])
