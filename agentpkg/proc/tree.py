@@ -65,13 +65,18 @@ def alive(who: ProcessIdentity) -> bool | None:
     (``hidepid`` of proc(5)).
     """
     theirs, ours = who.boot_id.split("."), here().split(".")
-    if theirs[1:] == ours[1:]:
+    if theirs[1:] == ours[1:] and _machine(theirs) == _machine(ours):
         found = look(who.pid)
         if found is None:
             return None if _hidden(who.pid) else False
         return not found.zombie and found.started == who.started
     rebooted = theirs[0] == ours[0] and theirs[1:2] != ours[1:2]
     return False if rebooted else None
+
+
+def _machine(place: list[str]) -> str:
+    # without its name, which may change while it runs
+    return place[0].partition("-")[0]
 
 
 def _hidden(pid: int) -> bool:
