@@ -1,7 +1,8 @@
 """``events``: follow, query, export and verify what happened."""
 
+import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -153,22 +154,79 @@ def export(feature: str | None, repo: Path | None, speak: Speaker) -> int:
 
 @verb(
     """agentpkg events audit-verify --feature 003
-agentpkg events audit-verify"""
+agentpkg events audit-verify
+agentpkg events audit-verify --export audit.jsonl --target main"""
 )
 @_FEATURE
-def audit_verify(feature: str | None, repo: Path | None, speak: Speaker) -> int:
-    """Recompute the audit chain and compare it with what git holds; of every feature without --feature."""
+@click.option("--export", "exported", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Verify this export instead of the ledger; - is standard input.")  # fmt: skip
+@click.option("--target", metavar="BRANCH", help="With --export: the branch it landed on.")
+def audit_verify(
+    feature: str | None, exported: Path | None, target: str | None, repo: Path | None, speak: Speaker
+) -> int:
+    """Recompute the audit chain and compare it with what git holds; of every feature without --feature.
+
+    With --export nothing is needed but the repository, or a clone of it that has refs/agentpkg/audit/*.
+    """
     from agentpkg.engine import auditing
 
     project = project_at(repo)
-    names = [project.feature_id(feature)] if feature is not None else auditing.audited(project)
-    reports = {name: auditing.verify(project, name).as_json() for name in names}
+    chains: dict[str, list[str]] = {}
+    if exported is not None:
+        chains = _exported(exported, feature)
+        reports = {n: auditing.verify_export(project, n, lines, target).as_json() for n, lines in chains.items()}
+    else:
+        names = [project.feature_id(feature)] if feature is not None else auditing.audited(project)
+        reports = {name: auditing.verify(project, name).as_json() for name in names}
     document = _one_report(reports)
     if speak.json:
         speak.document(document)
     else:
-        _show_audit(project, reports)
+        _show_audit(reports, lambda name: _ends_of(chains[name]) if name in chains else _ends(project, name))
     return 0 if document["ok"] else 1
+
+
+def _exported(path: Path, feature: str | None) -> dict[str, list[str]]:
+    """The chains of an export, all or that of one feature."""
+    from agentpkg.features.naming import resolve_name
+    from agentpkg.ledger import exported
+
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}", "name a file that `agentpkg events export` "
+                       "wrote", code="bad_export") from None  # fmt: skip
+    # at newlines alone: a text may hold U+2028 as it is
+    found = exported.by_feature(data.decode("utf-8", "surrogateescape").split("\n"))
+    if feature is None:
+        return found
+    known = resolve_name([name for name in found if name], feature) if any(found) else feature
+    return {known: found.get(known, [])}
+
+
+def _ends_of(lines: list[str]) -> tuple[str, str] | None:
+    said = [json.loads(line)["transition"] for line in (lines[0], lines[-1])]
+    return said[0], said[1]
+
+
+@verb("agentpkg events sign --feature 003")
+@_FEATURE
+def sign(feature: str | None, repo: Path | None, speak: Speaker) -> int:
+    """Sign what git anchors of the audit chain, with the key of git's own configuration.
+
+    With audit.sign on, agentpkg does so by itself wherever the key needs nobody to unlock it.
+    """
+    from agentpkg.engine import auditing
+
+    project = project_at(repo)
+    names = [project.feature_id(feature)] if feature is not None else auditing.audited(project)
+    signed = [{"feature": name, "entries": auditing.sign(project, name)} for name in names]
+    if speak.json:
+        speak.document({"signed": signed})
+        return 0
+    for one in signed:
+        speak.say(f"{one['feature']}: {one['entries']} entries signed")
+    return 0
 
 
 def _one_report(reports: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -186,11 +244,11 @@ def _one_report(reports: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _show_audit(project: Project, reports: Mapping[str, dict[str, Any]]) -> None:
+def _show_audit(reports: Mapping[str, dict[str, Any]], ends: Callable[[str], tuple[str, str] | None]) -> None:
     from agentpkg.cli import render, render_tables
 
     for name, report in reports.items():
-        render.show(render_tables.audit(report, name, _ends(project, name) if report["ok"] else None))
+        render.show(render_tables.audit(report, name, ends(name) if report["ok"] else None))
     if not reports:
         render.show(["Nothing is recorded yet."])
 
@@ -217,6 +275,7 @@ def _features(project: Project, name: str | None) -> Iterator[str]:
 
 
 for _name, _verb in (
-    ("tail", tail), ("query", query), ("export", export), ("audit-verify", audit_verify), ("endpoint", endpoint),
+    ("tail", tail), ("query", query), ("export", export), ("audit-verify", audit_verify), ("sign", sign),
+    ("endpoint", endpoint),
 ):  # fmt: skip
     command.add_command(_verb, _name)

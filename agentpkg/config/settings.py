@@ -273,6 +273,14 @@ class Limits:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Audit:
+    """``audit``: the chain's anchors in git."""
+
+    #: with the key of git's own configuration (``user.signingKey``, ``gpg.format``)
+    sign: StrictBool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Nats:
     """``nats``: which server events go to."""
 
@@ -299,4 +307,5 @@ class Settings:
     secrets: Secrets = Field(default_factory=Secrets)
     isolation: Isolation = Field(default_factory=Isolation)
     limits: Limits = Field(default_factory=Limits)
+    audit: Audit = Field(default_factory=Audit)
     nats: Nats = Field(default_factory=Nats)

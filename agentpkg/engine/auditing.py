@@ -1,12 +1,15 @@
 """Verifying a feature's audit chain against both of its anchors in git: commit trailers and the audit ref."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from agentpkg.core.model import Entry, SessionRow
 from agentpkg.engine.project import Project
-from agentpkg.git.audit import anchored_features, read_audit
+from agentpkg.git import signing
+from agentpkg.git.audit import anchored_features, newest_signed, read_audit, sign_audit
 from agentpkg.git.repo import Git
-from agentpkg.ledger import audit
+from agentpkg.ledger import audit, exported
 from agentpkg.ledger.audit import AuditReport
 
 #: per commit: id, then the trailers that matter, one a line
@@ -22,10 +25,98 @@ def audited(project: Project) -> list[str]:
 
 
 def verify(project: Project, feature: str) -> AuditReport:
-    """Recomputes a feature's chain and compares it with what git holds.
+    """Recomputes a feature's chain and compares it with what git holds, signatures too.
 
     The anchor is read first and the target last, so that work that goes on meanwhile does not look like damage.
     """
+    return _signed(project, feature, _verify(project, feature))
+
+
+def verify_export(project: Project, feature: str, lines: Sequence[str], target: str | None = None) -> AuditReport:
+    """As :func:`verify`, for an exported chain and with no ledger: git's refs and commits are all that is asked.
+
+    Args:
+        lines: the exported entries of this feature, one each.
+        target: the branch that it landed on; by default as the files and the configuration say.
+    """
+    anchor = read_audit(project.repository, feature)
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, start=1):
+        entry = exported.entry(line, number)
+        if entry is None:
+            report = AuditReport(False, len(lines), None, number, f"entry {number} is not one that was exported")
+            return _signed(project, feature, report)
+        entries.append(entry)
+    git = project.repository.git
+    named = _present(git, _merge_commits(entries))
+    tip = _tip(project, target or project.target(project.read(feature))) or ""
+    seen = _landed_since_ever(git, tip, feature)
+    report = audit.verify(
+        entries, anchor or None, _trailers(git, named), _on_target(git, named, tip),
+        landed={commit: digest for commit, _, digest in seen},
+    )  # fmt: skip
+    return _signed(project, feature, exported.complete(report, entries, seen))
+
+
+def _tip(project: Project, branch: str) -> str | None:
+    """The tip of a branch, else of the one that a clone got from its origin."""
+    own = project.branch_tip(branch)
+    if own is not None:
+        return own
+    ref = f"refs/remotes/origin/{branch}^{{commit}}"
+    found = project.repository.git.run("rev-parse", "--verify", "--quiet", "--end-of-options", ref, ok=(0, 1))
+    return found.text or None
+
+
+def _landed_since_ever(git: Git, tip: str, feature: str) -> list[tuple[str, str, str]]:
+    """Commits on the target that landed for a feature: ids, sessions and ``Audit-Hash``, oldest first."""
+    if not tip:
+        return []
+    found = ("--fixed-strings", f"--grep=Feature: {feature}", "--first-parent", "--reverse", "--no-show-signature")
+    records = _records(git.text("log", *found, f"--format={_FORMAT}", tip, "--"))
+    return [(commit, session, digest) for commit, of, session, digest in records if of == feature and digest]
+
+
+def sign(project: Project, feature: str) -> int:
+    """Signs a feature's anchor with the user's key; gives how many entries it has, 0 where there is none.
+
+    Raises:
+        NotAllowed: an agent asks.
+        SigningFailed: there is no key, or its program would not sign.
+    """
+    project.require_person("sign the audit chain")
+    how = signing.signing(project.work_tree)
+    if how is None:
+        raise signing.SigningFailed("git's gpg.format is one that is not known here", "set it to ssh or openpgp")
+    return sign_audit(project.repository, feature, partial(signing.sign, how))
+
+
+def _signed(project: Project, feature: str, report: AuditReport) -> AuditReport:
+    """The report with what the anchor's signature is worth; where the configuration wants one it must be good."""
+    found = newest_signed(project.repository, feature)
+    wanted = project.settings.audit.sign
+    if found is None:
+        return _unsigned(report, 1, "the audit ref in git is not signed") if wanted and report.entries else report
+    worth = signing.check(signing.signing(project.work_tree), found.payload, found.signature)
+    said = {
+        "entries": found.entries, "newest": found.newest, "good": worth.good,
+        "by": worth.by if worth.good else None, "reason": None if worth.good else worth.by,
+    }  # fmt: skip
+    report = replace(report, signed=said)
+    if wanted and not worth.good:
+        return _unsigned(report, 1, f"the signature of the audit ref in git is not good: {worth.by}")
+    if wanted and not found.newest:
+        return _unsigned(report, found.entries + 1, "the audit ref in git is not signed from here on")
+    return report
+
+
+def _unsigned(report: AuditReport, number: int, why: str) -> AuditReport:
+    if not report.ok:
+        return report
+    return replace(report, ok=False, first_bad=number, reason=f"{why}; `agentpkg events sign` signs what you believe")
+
+
+def _verify(project: Project, feature: str) -> AuditReport:
     anchor = read_audit(project.repository, feature)
     ledger = project.ledger_or_none
     if ledger is None:

@@ -7,8 +7,12 @@ there are up to it and the hash of the last, so appending and asking cost the sa
 import json
 import os
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from agentpkg.git import signing
+from agentpkg.git.diff import read_objects
 from agentpkg.git.discover import Repository
 from agentpkg.git.repo import Git
 
@@ -16,15 +20,33 @@ PREFIX = "refs/agentpkg/audit"
 
 _FILE = "entries.jsonl"
 _MESSAGE = re.compile(r"^Entries: (\d+)$\n^Head: ([0-9a-f]{64})$", re.MULTILINE)
-_WHO = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", "agentpkg"), ("EMAIL", "agentpkg@agentpkg.invalid"))}  # fmt: skip
+_WHO = "agentpkg <agentpkg@agentpkg.invalid>"
+
+#: a commit's bytes -> a detached signature
+Signer = Callable[[bytes], bytes]
 
 
 class AuditGap(ValueError):
     """The lines given do not continue what is anchored."""
 
 
-def append_audit(repo: Repository, slug: str, lines: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The newest signed commit of an anchor.
+
+    Attributes:
+        entries: how many entries the anchor has up to it; it stands for all of them.
+        newest: it is the tip.
+        payload: what was signed.
+    """
+
+    entries: int
+    newest: bool
+    payload: bytes
+    signature: bytes
+
+
+def append_audit(repo: Repository, slug: str, lines: Sequence[str], signer: Signer | None = None) -> int:
     """Appends entries to a feature's anchor; gives the number of entries anchored then.
 
     Lines that are anchored already are skipped, so a caller that is not sure may give them again. The ref moves by
@@ -33,12 +55,13 @@ def append_audit(repo: Repository, slug: str, lines: Sequence[str]) -> int:
     Args:
         slug: the feature's id.
         lines: exported entries as JSON, one each, with ``id`` and ``hash``, in order.
+        signer: signs the new commit, and with it all before it.
 
     Raises:
         AuditGap: the first new line's ``id`` is not the next one.
         GitFailed: somebody else moved the ref meanwhile, or its name is not valid.
     """
-    git = repo.git.but(environment=_WHO)
+    git = repo.git
     tip = _tip(git, slug)
     count, head = _said(git, tip)
     fresh: list[str] = []
@@ -51,8 +74,32 @@ def append_audit(repo: Repository, slug: str, lines: Sequence[str]) -> int:
         count, head = entry["id"], entry["hash"]
         fresh.append(line)
     if fresh:
-        _commit(git, slug, tip, fresh, f"{slug}\n\nEntries: {count}\nHead: {head}\n")
+        _commit(git, slug, tip, fresh, f"{slug}\n\nEntries: {count}\nHead: {head}\n", signer)
     return count
+
+
+def sign_audit(repo: Repository, slug: str, signer: Signer) -> int:
+    """Signs what is anchored, in a further commit without entries; gives how many there are, 0 without an anchor."""
+    tip = _tip(repo.git, slug)
+    count, head = _said(repo.git, tip)
+    if tip is not None and count:
+        _commit(repo.git, slug, tip, (), f"{slug}\n\nEntries: {count}\nHead: {head}\n", signer)
+    return count
+
+
+def newest_signed(repo: Repository, slug: str) -> Anchor | None:
+    """The newest commit of an anchor with a signature, good or not; None when none has one."""
+    git = repo.git
+    tip = _tip(git, slug)
+    if tip is None:
+        return None
+    commits = git.text("rev-list", "--first-parent", "--end-of-options", tip).split()
+    for commit, data in read_objects(git, commits, "commit"):
+        payload, signature = signing.parts(data, len(commit))
+        if signature is not None:
+            found = _MESSAGE.search(payload.decode("utf-8", "replace"))
+            return Anchor(int(found[1]) if found else 0, commit == tip, payload, signature)
+    return None
 
 
 def anchored(repo: Repository, slug: str) -> tuple[int, str | None]:
@@ -94,12 +141,16 @@ def _said(git: Git, tip: str | None) -> tuple[int, str | None]:
     return (int(found[1]), found[2]) if found else (0, None)
 
 
-def _commit(git: Git, slug: str, tip: str | None, lines: Sequence[str], message: str) -> None:
+def _commit(git: Git, slug: str, tip: str | None, lines: Sequence[str], message: str, signer: Signer | None) -> None:
     segment = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     blob = git.run("hash-object", "-w", "--stdin", stdin=segment).text
     tree = git.run("mktree", stdin=f"100644 blob {blob}\t{_FILE}\n".encode()).text
-    parents = ("-p", tip) if tip else ()
-    commit = git.run("commit-tree", *parents, tree, stdin=message.encode()).text
+    when = f"{int(time.time())} +0000"
+    parent = f"parent {tip}\n" if tip else ""
+    data = f"tree {tree}\n{parent}author {_WHO} {when}\ncommitter {_WHO} {when}\n\n{message}".encode()
+    if signer is not None:
+        data = signing.with_signature(data, signer(data), len(tree))
+    commit = git.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=data).text
     expected = tip or "0" * len(commit)
     git.run("update-ref", "-m", "audit", f"{PREFIX}/{slug}", commit, expected)
 

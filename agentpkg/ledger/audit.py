@@ -29,6 +29,8 @@ class AuditReport:
         head: the hash of the newest one, None when there is none.
         first_bad: the id of the first bad entry; of a missing one, the id it should have.
         reason: what is wrong with it.
+        signed: of the anchor in git: up to which entry it is signed, whether the signature is good, and by whom; None
+            where nothing is signed.
     """
 
     ok: bool
@@ -36,6 +38,7 @@ class AuditReport:
     head: str | None
     first_bad: int | None
     reason: str | None
+    signed: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain data."""

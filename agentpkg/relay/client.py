@@ -39,6 +39,10 @@ _STARTING = 5.0
 _TEXT = 4_000
 #: what of the caller's environment a relay gets: no secrets
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
+#: what every process of a session carries in its environment
+_MARK = "AGENTPKG_SESSION"
+#: what leads to the user's signing keys; not for a relay that an agent's process starts
+_KEYS = ("SSH_AUTH_SOCK", "GNUPGHOME")
 _KEPT_PREFIXES = ("LC_", "XDG_", "PYTHON", "AGENTPKG_NATS_", "COVERAGE_")
 
 
@@ -283,11 +287,13 @@ def _spawn(state: Path, nats: Wanted | None, message: dict[str, Any]) -> int:
     from agentpkg.proc import spawn_detached
 
     settings = Settings.of(nats).as_json() if nats is not None else None
-    env = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    may_sign = _MARK not in os.environ
+    kept = (*_KEPT, *_KEYS) if may_sign else _KEPT
+    env = {name: value for name, value in os.environ.items() if name in kept or name.startswith(_KEPT_PREFIXES)}
     # -P: nothing in the folder it runs in is imported
     return spawn_detached(
         [sys.executable, "-P", "-m", "agentpkg.relay", str(state)], env=env, cwd=Path("/"),
-        stdin=json.dumps({"settings": settings, "message": message}).encode(), log=_log(state),
+        stdin=json.dumps({"settings": settings, "message": message, "may_sign": may_sign}).encode(), log=_log(state),
     )  # fmt: skip
 
 

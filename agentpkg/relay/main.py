@@ -12,17 +12,21 @@ import random
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentpkg.bus.access import Settings
 from agentpkg.bus.subjects import Unpublishable, body, subject
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.relay.anchors import Anchors
+from agentpkg.relay.anchors import Anchors, signer_of
 from agentpkg.relay.books import Books
 from agentpkg.relay.door import Door
 from agentpkg.relay.link import Link
 from agentpkg.relay.outbox import Outbox
+
+if TYPE_CHECKING:
+    from agentpkg.git.audit import Signer
 
 #: seconds between two looks without a poke
 TICK = 0.3
@@ -53,7 +57,7 @@ def main(state: Path, handed: bytes) -> int:
     """Runs the relay of a state folder to its end; gives the exit code.
 
     Args:
-        handed: JSON: ``{"settings": {…}|null, "message": {…}}``.
+        handed: JSON: ``{"settings": {…}|null, "message": {…}, "may_sign": bool}``.
     """
     try:
         told = json.loads(handed or b"{}")
@@ -61,7 +65,8 @@ def main(state: Path, handed: bytes) -> int:
         settings = Settings.from_json(told["settings"]) if told.get("settings") else None
         door = Door.take(state, settings.digest() if settings else None, message)
         if door is not None:
-            asyncio.run(Relay(state, door, settings or _own_settings(state)).run(message))
+            signer = signer_of(_work_tree(state), log) if told.get("may_sign") else lambda: None
+            asyncio.run(Relay(state, door, settings or _own_settings(state), signer).run(message))
     except AgentpkgError as error:
         log(f"{error.message} ({error.hint})")
         return error.exit_code
@@ -93,14 +98,16 @@ def _work_tree(state: Path) -> Path:
 class Relay:
     """One run of the process."""
 
-    def __init__(self, state: Path, door: Door, settings: Settings) -> None:
+    def __init__(
+        self, state: Path, door: Door, settings: Settings, signer: "Callable[[], Signer | None]" = lambda: None
+    ) -> None:
         self._door = door
         self._settings = settings
         self._books = Books(state, "outbox")
         self._anchor_books = Books(state, "anchors")
         self._link = Link(state, settings, _work_tree(state))
         self._outbox = Outbox(self._books, self._link, settings.prefix, log)
-        self._anchors = Anchors(state, self._anchor_books, log)
+        self._anchors = Anchors(state, self._anchor_books, log, signer)
         self._anchoring: asyncio.Task[None] | None = None
         self._unanchored = False
         self._wake = asyncio.Event()
