@@ -4,10 +4,10 @@ The verdict is bound to one candidate's tree and to one set of definitions; neit
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from agentpkg.config.governance import Policy
 from agentpkg.core import chain
@@ -30,6 +30,52 @@ CHECK_TIMEOUT = 1800
 _RULES = 2
 
 _DETAIL_LENGTH = 400
+
+
+class Enclosed(Protocol):
+    """A command as it runs behind walls; :class:`agentpkg.isolation.Wrapped` is one."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """Program and arguments."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The whole environment."""
+
+    @property
+    def keep(self) -> tuple[int, ...]:
+        """Descriptors that it needs."""
+
+    def failed_to_start(self, exit_code: int | None) -> bool:
+        """Whether the walls, and not the command, ended so."""
+
+    def close(self) -> None:
+        """Gives up what is held for it."""
+
+
+class Enclosure(Protocol):
+    """Walls around the commands of a review."""
+
+    @property
+    def level(self) -> str:
+        """The level of isolation."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether a copy can appear under another path than its own."""
+
+    def enclose(
+        self, argv: tuple[str, ...], env: Mapping[str, str], *, root: Path, seen_as: Path, temporary: Path, home: Path,
+        reads: Sequence[Path] = (), writes: Sequence[Path] = (), setting_up: bool = False,
+    ) -> Enclosed:  # fmt: skip
+        """The command inside, in a copy of the candidate.
+
+        Args:
+            root: the copy; ``seen_as`` its path inside; ``temporary`` and ``home`` empty folders.
+            reads: what else it may read, and ``writes`` write.
+            setting_up: it may have the network that ``review.setup`` has.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +122,7 @@ class Definitions:
         digests: SHA-256 of frozen inputs by name: ``wp``, ``spec``, ``constitution``, ….
         strategy: how the candidate is made.
         policy: what needs an approval, and what is forbidden.
+        setup: command lines that make a copy ready for the checks.
     """
 
     checks: tuple[CheckSpec, ...] = ()
@@ -89,6 +136,7 @@ class Definitions:
     digests: Mapping[str, str] = field(default_factory=dict)
     strategy: str = "merge"
     policy: Policy = field(default_factory=Policy)
+    setup: tuple[str, ...] = ()
 
     def key(self) -> str:
         """SHA-256, in hex, of the definitions and of the rules that read them."""
@@ -114,6 +162,7 @@ class ReviewContext:
         requirements: text of the referenced requirements by reference, for display.
         environment: variables for command checks on top of the allow-list; never secrets.
         refs: more refs for the copies' git, full names to object ids (tags, for tools that derive versions).
+        walls: what commands run behind; None: behind nothing.
     """
 
     feature: str
@@ -131,6 +180,7 @@ class ReviewContext:
     requirements: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     refs: Mapping[str, str] = field(default_factory=dict)
+    walls: Enclosure | None = None
 
 
 @dataclass(frozen=True, slots=True)

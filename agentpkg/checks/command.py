@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg import proc
-from agentpkg.checks import blame, copy, editable, environment, junit
+from agentpkg.checks import blame, copy, editable, environment, junit, prepare
 from agentpkg.checks.base import CheckSpec, Finding, NoVerdict, ReviewContext, one_line
 from agentpkg.checks.copy import Copy, Override
+from agentpkg.checks.execute import execute, shown_output
 from agentpkg.checks.junit import TestReport
+from agentpkg.checks.prepare import Failed
 from agentpkg.checks.safexml import MAX_BYTES, BadReport
 from agentpkg.core.errors import BadInput, Interrupted, Lacking
 from agentpkg.core.model import CheckStatus
 from agentpkg.files import read_bounded, remove_tree
 from agentpkg.git.repo import GitFailed
-
-#: bytes of output that are kept: the first and the last of it
-OUTPUT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,16 @@ class Bench:
     Attributes:
         overrides: what copies get from the target.
         packages: names the project's Python packages are imported by.
+        ready: the copy that ``review.setup`` has prepared, for others to be like; None: each copy is prepared itself.
+        broken: what came of preparing it, where that failed.
         cancelled: True ends the checks.
     """
 
     context: ReviewContext
     overrides: Sequence[Override] = ()
     packages: Sequence[str] = ()
+    ready: Copy | None = None
+    broken: Failed | NoVerdict | None = None
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
 
@@ -64,11 +67,20 @@ def run(bench: Bench, spec: CheckSpec) -> Ran | NoVerdict:
     """
     if bench.cancelled():
         raise _interrupted(spec)
+    if bench.broken is not None:
+        return _unprepared(spec, bench.broken)
     try:
-        with copy.throw_away(bench.context, bench.overrides) as place:
-            return _run_in(bench, spec, place)
+        with copy.throw_away(bench.context, bench.overrides, bench.ready) as place:
+            unready = None if bench.ready else prepare.run(bench.context, place, bench.cancelled)
+            return _unprepared(spec, unready) if unready is not None else _run_in(bench, spec, place)
     except (GitFailed, Lacking) as error:
         return NoVerdict(spec.name, error.message, error.hint)
+
+
+def _unprepared(spec: CheckSpec, why: Failed | NoVerdict) -> Ran | NoVerdict:
+    if isinstance(why, NoVerdict):
+        return why
+    return Ran(spec, Finding(spec.group, spec.name, "fail", one_line(why.detail), why.data))
 
 
 def _run_in(bench: Bench, spec: CheckSpec, place: Copy) -> Ran | NoVerdict:
@@ -81,10 +93,10 @@ def _run_in(bench: Bench, spec: CheckSpec, place: Copy) -> Ran | NoVerdict:
     env = environment.build(place, bench.context.environment)
     suspects = _suspects(bench, spec, place, env)
     if suspects:
-        env = editable.watch(env, suspects, place.root, notes)
-    result = proc.run(
-        ["/bin/sh", "-c", spec.run], env=env, cwd=place.root, timeout=spec.timeout_seconds, limit=OUTPUT, merge=True,
-        cancelled=bench.cancelled,
+        env = editable.watch(env, {found.package for found in suspects}, place.seen_as, notes)
+    result = execute(
+        bench.context, place, spec.run, env, timeout=spec.timeout_seconds, cancelled=bench.cancelled,
+        reads=[found.folder for found in suspects], writes=[notes] if suspects else [],
     )  # fmt: skip
     if result.cancelled:
         raise _interrupted(spec)
@@ -99,12 +111,12 @@ def _interrupted(spec: CheckSpec) -> Interrupted:
     return Interrupted(f"the review was stopped before {spec.name} ended", "run it again: agentpkg review")
 
 
-def _suspects(bench: Bench, spec: CheckSpec, place: Copy, env: Mapping[str, str]) -> list[str]:
+def _suspects(bench: Bench, spec: CheckSpec, place: Copy, env: Mapping[str, str]) -> list[editable.Elsewhere]:
     """The project's packages that an interpreter of this command would find elsewhere."""
     if not bench.packages:
         return []
     return [
-        found.package
+        found
         for python in editable.interpreters(spec.run, env)
         for found in editable.suspects(python, bench.packages, env, place.temporary)
     ]
@@ -113,10 +125,10 @@ def _suspects(bench: Bench, spec: CheckSpec, place: Copy, env: Mapping[str, str]
 def _answer(spec: CheckSpec, result: proc.Result, place: Copy, coverage: str | None) -> Ran:
     raw = _read(place.root, spec.report)
     tests, trouble = _tests(raw) if spec.report else (None, "")
-    status, detail = _judge(spec, result, tests, trouble, place.root)
+    status, detail = _judge(spec, result, tests, trouble, place)
     return Ran(
-        spec, Finding(spec.group, spec.name, status, detail, _data(spec, result, tests, place.root)),
-        tests, raw, _read(place.root, coverage), (str(place.root), os.path.realpath(place.root)),
+        spec, Finding(spec.group, spec.name, status, detail, _data(spec, result, tests, place)),
+        tests, raw, _read(place.root, coverage), (str(place.root), os.path.realpath(place.root), str(place.seen_as)),
     )  # fmt: skip
 
 
@@ -147,7 +159,7 @@ def _tests(raw: bytes | None) -> tuple[TestReport | None, str]:
 
 
 def _judge(
-    spec: CheckSpec, result: proc.Result, tests: TestReport | None, trouble: str, root: Path
+    spec: CheckSpec, result: proc.Result, tests: TestReport | None, trouble: str, place: Copy
 ) -> tuple[CheckStatus, str]:
     if result.timed_out:
         return "fail", f"did not end within {spec.timeout_seconds} s"
@@ -155,7 +167,7 @@ def _judge(
         failures = "; ".join(tests.failures[:3])
         return "fail", one_line(f"{tests.failed} of {tests.ran} tests failed: {failures}")
     if result.exit_code != 0:
-        return "fail", one_line(f"exit code {result.exit_code}: {_last_line(result, root)}")
+        return "fail", one_line(f"exit code {result.exit_code}: {_last_line(result, place)}")
     if spec.report and tests is None:
         return "fail", one_line(f"exit code 0, but the report {spec.report} {trouble}")
     if tests is None:
@@ -166,26 +178,20 @@ def _judge(
     return "pass", f"All tests pass ({tests.passed}/{tests.ran}{skipped})"
 
 
-def _last_line(result: proc.Result, root: Path) -> str:
-    lines = [line for line in shown_output(result, root).splitlines() if line.strip()]
+def _last_line(result: proc.Result, place: Copy) -> str:
+    lines = [line for line in shown_output(result, place).splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"
 
 
-def _data(spec: CheckSpec, result: proc.Result, tests: TestReport | None, root: Path) -> Mapping[str, Any]:
+def _data(spec: CheckSpec, result: proc.Result, tests: TestReport | None, place: Copy) -> Mapping[str, Any]:
     return {
         "command": spec.run,
         "exit_code": result.exit_code,
         "timed_out": result.timed_out,
         "milliseconds": round(result.seconds * 1000),
-        "output": shown_output(result, root),
+        "output": shown_output(result, place),
         "output_dropped": result.dropped,
         "tests": None if tests is None else {
             "passed": tests.passed, "failed": tests.failed, "skipped": tests.skipped, "failures": list(tests.failures),
         },
     }  # fmt: skip
-
-
-def shown_output(result: proc.Result, root: Path) -> str:
-    """What a check said, as text, with paths relative to the copy: where a copy lay is of no use to anybody."""
-    text = result.stdout.decode("utf-8", "backslashreplace")
-    return text.replace(f"{root}/", "").replace(str(root), ".").replace(f"{root.parent}/", "")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentpkg import proc
 from agentpkg.checks.base import ReviewContext
 from agentpkg.checks.tree import Blob
 from agentpkg.core.errors import Lacking
@@ -40,10 +41,14 @@ class Copy:
     Attributes:
         root: the candidate's files.
         temporary: an empty folder beside them, for ``TMPDIR``.
+        home: another, for the home where commands get one of their own.
+        seen_as: the path that commands know the files by.
     """
 
     root: Path
     temporary: Path
+    home: Path
+    seen_as: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,12 @@ class Override:
 
 
 @contextmanager
-def throw_away(context: ReviewContext, overrides: Sequence[Override] = ()) -> Iterator[Copy]:
+def throw_away(context: ReviewContext, overrides: Sequence[Override] = (), like: Copy | None = None) -> Iterator[Copy]:
     """A fresh copy of the candidate, for the block.
+
+    Args:
+        overrides: what comes from the target instead.
+        like: a copy to be the same as, home and all, seen under the same path; instead of what the candidate has.
 
     Raises:
         Lacking: when there is no room for it, or no place outside the repository.
@@ -70,10 +79,15 @@ def throw_away(context: ReviewContext, overrides: Sequence[Override] = ()) -> It
     folder = _make_folder(place(context.outside))
     handle = _hold(folder)
     try:
-        copy = Copy(folder / "copy", folder / "tmp")
+        root = folder / "copy"
+        copy = Copy(root, folder / "tmp", folder / "home", like.seen_as if like else root)
         copy.temporary.mkdir()
         try:
-            _fill(context, copy.root, overrides)
+            if like is None:
+                copy.home.mkdir()
+                _fill(context, copy.root, overrides)
+            else:
+                _clone(like, copy)
         except OSError as error:
             raise Lacking(
                 f"no copy of the candidate at {folder}: {error.strerror}",
@@ -153,6 +167,14 @@ def _fill(context: ReviewContext, root: Path, overrides: Sequence[Override]) -> 
     kept = b"".join(os.fsencode(item.path) + b"\0" for item in overrides if item.own is not None)
     if kept:
         git.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=kept)
+
+
+def _clone(like: Copy, copy: Copy) -> None:
+    for source, to in ((like.root, copy.root), (like.home, copy.home)):
+        done = proc.run(["cp", "-a", str(source), str(to)], env={"PATH": os.defpath}, cwd=to.parent, timeout=_CHECKOUT)
+        if done.exit_code:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise OSError(0, said[0] if said else "cp failed")
 
 
 def _set_entries(git: Git, entries: Mapping[str, Blob | None], length: int) -> None:

@@ -29,6 +29,7 @@ def definitions(settings: Settings, policy: Policy, package: WorkPackage, digest
         digests={**digests, "package": package.digest},
         strategy=settings.merge.strategy,
         policy=policy,
+        setup=settings.review.setup,
     )
 
 

@@ -77,6 +77,12 @@ class Elsewhere:
     interpreter: str
     place: str
 
+    @property
+    def folder(self) -> Path:
+        """What of it is read when it is imported: the package's folder, or the module's file."""
+        place = Path(self.place)
+        return place.parent if place.name.startswith("__init__.") else place
+
     def __str__(self) -> str:
         where = one_line(self.place)
         return f"{one_line(self.interpreter)} imports {self.package} from {where}, not from the candidate"

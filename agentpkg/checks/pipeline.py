@@ -1,8 +1,9 @@
 """The whole review of one candidate: facts, command checks in parallel, evidence, verdict."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from agentpkg.checks import (
     editable,
     governance,
     history,
+    prepare,
     requirements,
     runconfig,
     tree,
@@ -66,7 +68,7 @@ def run_all(
     overrides = runconfig.overrides(context, after, before, [spec.run for spec in specs])
     # what an interpreter may map elsewhere is what was there to be installed
     packages = editable.packages(before)
-    ran = _run_commands(Bench(context, overrides, packages, cancelled), specs, parallel)
+    ran = _run_commands(Bench(context, overrides, packages, cancelled=cancelled), specs, parallel)
     if isinstance(ran, NoVerdict):
         return ran
     policy, needs = governance.check(context, before, after)
@@ -93,8 +95,8 @@ def _nothing_ran() -> Finding:
 def _run_commands(bench: Bench, specs: Sequence[CheckSpec], parallel: int) -> list[Ran] | NoVerdict:
     stop = threading.Event()
     ask = bench.cancelled
-    working = Bench(bench.context, bench.overrides, bench.packages, lambda: stop.is_set() or ask())
-    with ThreadPoolExecutor(max(1, min(parallel, len(specs))), "check") as pool:
+    working = replace(bench, cancelled=lambda: stop.is_set() or ask())
+    with _prepared(working, specs) as working, ThreadPoolExecutor(max(1, min(parallel, len(specs))), "check") as pool:
         futures = [pool.submit(_run_one, working, spec, stop) for spec in specs]
         try:
             outcomes = [_outcome(future) for future in futures]
@@ -107,6 +109,18 @@ def _run_commands(bench: Bench, specs: Sequence[CheckSpec], parallel: int) -> li
     if any(outcome is None for outcome in outcomes):
         raise Interrupted("the review was stopped", "run it again: agentpkg review")
     return [outcome for outcome in outcomes if isinstance(outcome, Ran)]
+
+
+@contextmanager
+def _prepared(bench: Bench, specs: Sequence[CheckSpec]) -> Iterator[Bench]:
+    """The bench with the one copy that all checks' copies are to be like, where a copy can appear as another."""
+    context = bench.context
+    if not specs or not context.definitions.setup or context.walls is None or not context.walls.moves:
+        yield bench
+        return
+    with copy.throw_away(context, bench.overrides) as ready:
+        broken = prepare.run(context, ready, bench.cancelled)
+        yield replace(bench, ready=ready, broken=broken)
 
 
 def _run_one(bench: Bench, spec: CheckSpec, stop: threading.Event) -> Ran | NoVerdict:
@@ -170,6 +184,7 @@ def _bound(context: ReviewContext) -> dict[str, Any]:
     return {
         "feature": context.feature, "wp": context.wp.id, "candidate": context.candidate, "head": context.head,
         "base": context.base, "definitions": context.definitions.key(),
+        "isolation": context.walls.level if context.walls else None,
         "tree": context.control.text("rev-parse", "--verify", "--end-of-options", f"{context.candidate}^{{tree}}"),
     }  # fmt: skip
 

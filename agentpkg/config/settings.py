@@ -165,6 +165,8 @@ class Coverage:
 class Review:
     """``review``: what a candidate must pass."""
 
+    #: each through ``/bin/sh -c``, once, in the copy that the checks' copies are made from
+    setup: tuple[Text, ...] = ()
     checks: tuple[Check, ...] = ()
     coverage: Coverage | None = None
     requirements: Literal["warn", "strict"] = "warn"

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from agentpkg import files
 from agentpkg.checks import pipeline
-from agentpkg.checks.base import ReviewContext
+from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext
 from agentpkg.checks.definitions import definitions, definitions_key
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import CheckResult, PackageRow, ReviewRow, State, Verdict, WorkPackage
 from agentpkg.engine import approvals, frozen, transition
+from agentpkg.engine.enclosure import enclosure
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
 from agentpkg.git import candidate, worktrees
@@ -131,7 +132,10 @@ def _judge(project: Project, row: PackageRow, package: WorkPackage, blank: Revie
     if isinstance(made, candidate.Conflict):
         return replace(blank, checks=(_conflict(project, made),)), ()
     store = EvidenceStore(project.state / "evidence")
-    done = pipeline.run_all(context(project, row, package, made), store, cancelled=cancelled)
+    with enclosure(project) as walls:
+        about = replace(context(project, row, package, made), walls=walls)
+        extra = [_isolation(project, row, walls.level)]
+        done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code="no_verdict")
     return (
@@ -141,6 +145,14 @@ def _judge(project: Project, row: PackageRow, package: WorkPackage, blank: Revie
         ),
         done.evidence_refs,
     )  # fmt: skip
+
+
+def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
+    """What stood between the work, and its checks, and the rest of the machine."""
+    session = project.ledger.session(row.session) if row.session else None
+    made = session.isolation if session is not None else None
+    detail = f"made at level {made or 'unknown'}, checked at {level}"
+    return Finding(GOVERNANCE, "isolation", "pass", detail, {"session": made, "checks": level})
 
 
 def make_candidate(

@@ -5,24 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentpkg.core.errors import Lacking
-from agentpkg.isolation.base import Isolation, Network, Place, Probe, Status, Wrapped
+from agentpkg.isolation.base import Isolation, Network, Place, Probe, Room, Status, Wrapped
 from agentpkg.isolation.basic import Basic
 from agentpkg.isolation.remembered import remembered
 from agentpkg.isolation.strong import Strong
 
 __all__ = [
-    "ISOLATIONS",
-    "LEVELS",
-    "Isolation",
-    "Network",
-    "Place",
-    "Probe",
-    "Status",
-    "Walls",
-    "Wrapped",
-    "choose",
+    "ISOLATIONS", "LEVELS", "Isolation", "Network", "Place", "Probe", "Room", "Status", "Walls", "Wrapped", "choose",
     "probe_all",
-]
+]  # fmt: skip
 
 #: every level's name, best first
 LEVELS = ("strong", "medium", "basic")
@@ -60,6 +51,10 @@ class Walls:
     def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place) -> Wrapped:
         """The command that runs ``argv`` inside; see :meth:`Isolation.wrap`."""
         return ISOLATIONS[self.level].wrap(argv, env, place, self.facts)
+
+    def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room) -> Wrapped:
+        """The command that runs ``argv`` in a copy of the project; see :meth:`Isolation.wrap_room`."""
+        return ISOLATIONS[self.level].wrap_room(argv, env, room, self.facts)
 
 
 def probe_all(memory: Path | None = None) -> dict[str, Probe]:

@@ -48,6 +48,33 @@ class Place:
     network: Network | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A throw-away copy of the project in which something is tried; all paths absolute and resolved.
+
+    Attributes:
+        root: the project's files.
+        seen_as: the path under which they appear inside, where the level can move things.
+        temporary: an empty folder.
+        home: another, for the home.
+        reads: what else must be readable: the objects that the copy's git borrows.
+        writes: what else may be written.
+        mounts: as in :class:`Place`.
+        closed: folders that are not to be seen as a whole: the user's work tree, the git common dir.
+        network: the way out; None: there is none, where the level cuts the network.
+    """
+
+    root: str
+    seen_as: str
+    temporary: str
+    home: str
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    network: Network | None = None
+
+
 class Status(Protocol):
     """What is known from outside of a process that runs inside."""
 
@@ -79,6 +106,11 @@ class Wrapped:
         """Whether the walls, and not what was to run inside, ended with ``exit_code``."""
         # a negative code is a signal: it was killed, which says nothing of the walls
         return bool(self.status is not None and exit_code and exit_code > 0 and self.status.ended() is None)
+
+    def close(self) -> None:
+        """Gives up what is held for the process, which has ended."""
+        if self.status is not None:
+            self.status.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +157,9 @@ class Isolation(Protocol):
         Raises:
             Lacking: when the program cannot be seen inside, or the place is not as it has to be.
         """
+
+    def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
+        """The command that runs ``argv`` inside, in a copy of the project; see :meth:`wrap`."""
 
 
 def within(path: str, folder: str) -> bool:

@@ -6,7 +6,7 @@ repository before and after, and the sweep of its processes. Never called a sand
 
 from collections.abc import Mapping
 
-from agentpkg.isolation.base import Place, Probe, Wrapped
+from agentpkg.isolation.base import Place, Probe, Room, Wrapped
 
 
 class Basic:
@@ -26,4 +26,8 @@ class Basic:
 
     def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place, facts: Mapping[str, str]) -> Wrapped:
         """Arguments and environment unchanged: the worktree's own ``.git`` file names the private git dir."""
+        return Wrapped(argv, dict(env))
+
+    def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
+        """Arguments and environment unchanged."""
         return Wrapped(argv, dict(env))

@@ -35,6 +35,10 @@ _REFUSAL = (
 )
 
 
+#: how a connection ends whose client talks nonsense, or is gone
+_ITS_OWN_FAULT = (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What became of one wish to connect.
@@ -71,6 +75,7 @@ class Proxy:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._failure: OSError | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.folder = Path()
 
     @property
@@ -131,15 +136,24 @@ class Proxy:
         await self._over.wait()
         for server in servers:
             server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # transports close themselves at the loop's next turn
+        await asyncio.sleep(0.01)
 
     async def _listen(self, name: str, handler: "_Handler") -> asyncio.Server:
         async def safely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.add(task)
             try:
                 await handler(reader, writer)
-            except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-                # whatever it sent, it is its own connection that ends
+            except (*_ITS_OWN_FAULT, asyncio.CancelledError):
+                # whatever it sent, it is its own connection that ends; and at the end all do
                 pass
             finally:
+                self._tasks.discard(task)
                 writer.close()
 
         return await asyncio.start_unix_server(safely, self.folder / name, limit=_HEAD)
@@ -223,9 +237,13 @@ async def _refuse(writer: asyncio.StreamWriter, status: str, text: str) -> None:
 
 
 async def _join(one: _Stream, other: _Stream) -> None:
+    ways = [asyncio.ensure_future(_pump(one[0], other[1])), asyncio.ensure_future(_pump(other[0], one[1]))]
     try:
-        await asyncio.gather(_pump(one[0], other[1]), _pump(other[0], one[1]))
+        await asyncio.gather(*ways)
     finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
         other[1].close()
 
 

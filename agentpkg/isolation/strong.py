@@ -10,14 +10,14 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
 from agentpkg.isolation import bubblewrap, forward
-from agentpkg.isolation.base import Network, Place, Probe, Wrapped, within
+from agentpkg.isolation.base import Network, Place, Probe, Room, Wrapped, within
 from agentpkg.isolation.bubblewrap import Arguments, Program, StatusFile
 from agentpkg.isolation.proxy import PORT
 from agentpkg.isolation.toolchains import Tools
@@ -90,27 +90,54 @@ class Strong:
 
     def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place, facts: Mapping[str, str]) -> Wrapped:
         """bwrap around the command; the arguments are told in docs/security.md."""
-        tools = Tools(env.get("HOME", "/"), _closed(env, place))
-        needs = tools.add_environment(env)
-        for path in place.reads:
-            tools.add_program(path) if os.access(path, os.X_OK) and os.path.isfile(path) else tools.add(path)
-        for path in (*place.mounts, *(env[name] for name in _CERTIFICATES if os.path.isabs(env.get(name, "")))):
-            tools.add(path)
-        if place.network is not None:
-            tools.add_program(_PYTHON)
+        tools, needs = _tools(env, _closed(place), (*place.reads, *_way_out_needs(place.network)), place.mounts)
         _require_seen(place.program, tools, place)
-        out = Arguments(Program.from_facts(facts))
-        out.namespaces()
-        out.system()
-        for path in sorted(tools.paths):
-            out.read(path)
+        out = _begun(facts, tools)
         _session(out, place, env.get("HOME", "/"))
         inner = inner_environment({**needs, **env}, tools)
-        if place.network is not None:
-            argv = _way_out(out, place.network, argv)
-            inner.update(PROXIES)
-        status = StatusFile()
-        return Wrapped(out.command(place.worktree, status.descriptor, argv), inner, (status.descriptor,), status)
+        return _finished(out, place.worktree, argv, inner, place.network)
+
+    def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
+        """bwrap around a command in a copy: nothing of the repository but objects, nothing writable but the copy."""
+        tools, needs = _tools(env, room.closed, _way_out_needs(room.network), (*room.mounts, *room.reads))
+        out = _begun(facts, tools)
+        out.write(room.home, bubblewrap.HOME)
+        for path in (room.temporary, *room.writes):
+            out.write(path)
+        out.write(room.root, room.seen_as)
+        inner = {**inner_environment({**needs, **env}, tools), "TMPDIR": room.temporary, "PWD": room.seen_as}
+        return _finished(out, room.seen_as, argv, inner, room.network)
+
+
+def _tools(
+    env: Mapping[str, str], closed: tuple[str, ...], programs: Iterable[str], mounts: Iterable[str]
+) -> tuple[Tools, dict[str, str]]:
+    """What of the machine is shown, and the variables that it needs."""
+    home = env.get("HOME", "/")
+    tools = Tools(home, (os.path.realpath(home), *closed))
+    needs = tools.add_environment(env)
+    for path in programs:
+        tools.add_program(path) if os.access(path, os.X_OK) and os.path.isfile(path) else tools.add(path)
+    for path in (*mounts, *(env[name] for name in _CERTIFICATES if os.path.isabs(env.get(name, "")))):
+        tools.add(path)
+    return tools, needs
+
+
+def _begun(facts: Mapping[str, str], tools: Tools) -> Arguments:
+    out = Arguments(Program.from_facts(facts))
+    out.namespaces()
+    out.system()
+    for path in sorted(tools.paths):
+        out.read(path)
+    return out
+
+
+def _finished(out: Arguments, cwd: str, argv: tuple[str, ...], env: dict[str, str], network: Network | None) -> Wrapped:
+    if network is not None:
+        argv = _way_out(out, network, argv)
+        env = {**env, **PROXIES}
+    status = StatusFile()
+    return Wrapped(out.command(cwd, status.descriptor, argv), env, (status.descriptor,), status)
 
 
 def inner_environment(env: Mapping[str, str], tools: Tools) -> dict[str, str]:
@@ -128,9 +155,12 @@ def _way_out(out: Arguments, network: Network, argv: tuple[str, ...]) -> tuple[s
     return (_PYTHON, "-I", "-S", f"{_NET}/forward.py", ports, "--", *argv)
 
 
-def _closed(env: Mapping[str, str], place: Place) -> tuple[str, ...]:
-    home = os.path.realpath(env.get("HOME", "/"))
-    return (home, place.repository, place.common_dir, place.session, place.worktree)
+def _way_out_needs(network: Network | None) -> tuple[str, ...]:
+    return () if network is None else (_PYTHON,)
+
+
+def _closed(place: Place) -> tuple[str, ...]:
+    return (place.repository, place.common_dir, place.session, place.worktree)
 
 
 def _session(out: Arguments, place: Place, user_home: str) -> None:

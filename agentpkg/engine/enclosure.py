@@ -1,0 +1,87 @@
+"""Walls around the commands of a review: those of the repository's sessions, around a copy instead of a worktree."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentpkg.core.errors import Lacking
+from agentpkg.core.hosts import Target, parse_all
+from agentpkg.engine import walls
+from agentpkg.engine.project import Project
+from agentpkg.isolation import Network, Room, Walls, Wrapped
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewWalls:
+    """An :class:`agentpkg.checks.base.Enclosure`.
+
+    Attributes:
+        mounts: what of the machine may be seen besides.
+        closed: folders that are not to be seen as a whole.
+        setup_network: the way out of ``review.setup``; ``network``: that of the checks, to services of this machine.
+    """
+
+    walls: Walls
+    mounts: tuple[str, ...]
+    closed: tuple[str, ...]
+    setup_network: Network | None = None
+    network: Network | None = None
+
+    @property
+    def level(self) -> str:
+        """The level's name."""
+        return self.walls.level
+
+    @property
+    def moves(self) -> bool:
+        """Whether a copy can appear under another path."""
+        return self.walls.covers_git
+
+    def enclose(
+        self, argv: tuple[str, ...], env: Mapping[str, str], *, root: Path, seen_as: Path, temporary: Path, home: Path,
+        reads: Sequence[Path] = (), writes: Sequence[Path] = (), setting_up: bool = False,
+    ) -> Wrapped:  # fmt: skip
+        """The command inside."""
+        room = Room(
+            root=os.path.realpath(root), seen_as=os.path.realpath(seen_as), temporary=os.path.realpath(temporary),
+            home=os.path.realpath(home), reads=tuple(map(str, reads)), writes=tuple(map(os.path.realpath, writes)),
+            mounts=self.mounts, closed=self.closed, network=self.setup_network if setting_up else self.network,
+        )  # fmt: skip
+        return self.walls.wrap_room(argv, env, room)
+
+
+@contextmanager
+def enclosure(project: Project) -> Iterator[ReviewWalls]:
+    """The walls of one review; its ways to the network are open for the block.
+
+    Raises:
+        Lacking: no level works that the configuration accepts, or no way to the network can be made.
+    """
+    chosen = walls.of(project)
+    settings = project.settings
+    closed = (str(project.work_tree), str(project.repository.common_dir))
+    targets = parse_all(settings.isolation.network.allow) if chosen.cuts_network else ()
+    with ExitStack() as stack:
+        setup = _way_out(stack, targets if settings.review.setup else ())
+        network = _way_out(stack, [target for target in targets if target.local])
+        yield ReviewWalls(chosen, walls.mounts(project), closed, setup, network)
+
+
+def _way_out(stack: ExitStack, targets: Sequence[Target]) -> Network | None:
+    if not targets:
+        return None
+    from agentpkg.isolation.proxy import Proxy
+
+    proxy: Proxy = Proxy(targets)
+    try:
+        proxy.start()
+    except OSError as error:
+        raise Lacking(f"no way to the network can be made: {error.strerror}", "make room in /tmp") from error
+    stack.callback(proxy.stop)
+    return Network(str(proxy.folder), proxy.sockets)
