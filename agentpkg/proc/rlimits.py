@@ -55,17 +55,17 @@ def per_process(limits: Mapping[str, Any], alone: bool = False) -> PerProcess:
     """What a session's ``limits`` mean for each of its processes.
 
     A process may have twice the memory of the whole session, since what it reserves is more than what it uses; a
-    single file as many bytes as the whole session.
+    single file as many bytes as the whole session. The bound on processes lies far above the limit, so that it is the
+    limit that is exceeded, and named; it holds back storms of forks.
 
     Args:
         limits: as configured: ``memory``, ``disk`` and ``processes`` count.
-        alone: the session has a user of its own. Elsewhere all that the machine runs now may run besides, and the
-            bound is but a net under the limit, against storms of forks.
+        alone: the session has a user of its own. Elsewhere all that the machine runs now may run besides.
     """
     memory, disk, processes = (limits.get(name) for name in ("memory", "disk", "processes"))
     return PerProcess(
         data=max(2 * memory, _LEAST_DATA) if memory else None, file_size=disk or None,
-        processes=processes and (processes if alone else tasks() + 2 * processes + _ROOM),
+        processes=processes and 2 * processes + _ROOM + (0 if alone else tasks()),
     )  # fmt: skip
 
 

@@ -227,8 +227,8 @@ def test_of_all_sessions_the_one_that_takes_the_most_stops(mine: int, others: Se
 def test_bounds_of_each_process_are_set_in_front_of_the_command(stage: Stage) -> None:
     wrapped = per_process({"memory": 4 << 30, "disk": MB, "processes": 7}).wrap(("/bin/sh", "-c", "ulimit -d -f"))
     assert wrapped[-3:] == ("/bin/sh", "-c", "ulimit -d -f")
-    assert "--nproc=7" not in wrapped
-    assert "--nproc=7" in per_process({"processes": 7}, alone=True).wrap(("true",))
+    assert "--nproc=1014" not in wrapped
+    assert "--nproc=1014" in per_process({"processes": 7}, alone=True).wrap(("true",))
     assert per_process({}).wrap(("true",)) == ("true",)
     script = "ulimit -d > data; ulimit -f > file; head -c 3000000 /dev/zero > big"
     stage.run(Launch(per_process({"memory": 4 << 30, "disk": MB}).wrap(("/bin/sh", "-c", script))))
