@@ -22,6 +22,7 @@ from agentpkg.core.model import (
     State,
     WorkPackage,
 )
+from agentpkg.core.stages import Progress
 
 Json = dict[str, Any]
 
@@ -40,6 +41,7 @@ class Seen:
         run: who runs the feature now, and what holds that run: ``owner paused held``, each None where there is none.
         retry_at: when a blocked package is tried again by the run; RFC 3339, by package.
         life: whether each running session lives, by session id.
+        stages: how far the feature's stages and its done check are.
         target: the branch packages merge into.
         questions: those that wait for people's answers.
     """
@@ -54,6 +56,7 @@ class Seen:
     run: Mapping[str, Any] = field(default_factory=lambda: {"owner": None, "paused": None, "held": None})
     retry_at: Mapping[str, str] = field(default_factory=dict)
     life: Mapping[str, Life] = field(default_factory=dict)
+    stages: Progress = field(default_factory=Progress)
     branch_prefix: str = "feat/"
     worktrees_dir: str = ".worktrees"
     default_agent: str | None = None
@@ -122,6 +125,8 @@ def status(seen: Seen) -> Json:
         "estimate_seconds": seconds,
         "questions": [question(one) for one in seen.questions],
         "run": dict(seen.run),
+        "stages": [gate(seen.stages, stage) for stage in seen.stages.gates if stage is not None],
+        "done_check": gate(seen.stages, None) if None in seen.stages.gates else None,
         "warnings": [*seen.warnings, *(str(w) for w in seen.feature.warnings), *unsettled(seen)],
     }
 
@@ -171,11 +176,14 @@ def _package(
     session = seen.sessions.get(wp)
     state = seen.state(wp)
     still = [] if state in (State.DONE, State.CANCELLED) else graph.open_dependencies(wp, dependencies, done)
+    waits = seen.stages.waits_for(wp) if state is State.PLANNED else []
     return {
         "id": wp,
         "title": file.title if file else (row.title if row else wp),
         "state": state,
-        "ready": state is State.PLANNED and not still,
+        "ready": state is State.PLANNED and not still and not waits,
+        "stage": seen.stages.stage_of(wp),
+        "waits_for_stages": waits,
         "dependencies": list(dependencies[wp]),
         "blocked_by": still,
         "dependents": list(dependents.get(wp, ())),
@@ -189,6 +197,27 @@ def _package(
         "activity": seen.activity.get(session.id) if session and session.ended_at is None else None,
         "life": life(seen.life.get(session.id)) if session and session.ended_at is None else None,
     }
+
+
+def gate(progress: Progress, stage: str | None) -> Json:
+    """A stage, or (``stage`` None) the feature's done check, in a status document."""
+    found, last = progress.gates[stage], progress.checked.get(stage)
+    return {
+        "name": found.stage, "state": _gate_state(progress, stage), "packages": list(found.packages),
+        "needs": list(found.needs), "done_check": list(found.commands), "entry_check": list(found.entry),
+        "commit": last.commit if last else None, "detail": (last.detail or None) if last else None,
+        "tag": last.tag if last and progress.finished(stage) else None,
+    }  # fmt: skip
+
+
+def _gate_state(progress: Progress, stage: str | None) -> str:
+    if progress.finished(stage):
+        return "done"
+    found, last = progress.gates[stage], progress.checked.get(stage)
+    if last is not None and not last.passed and progress.over(found):
+        return "failed"
+    begun = any(progress.states.get(wp, State.PLANNED) is not State.PLANNED for wp in found.packages)
+    return "active" if begun and stage is not None else "waiting" if progress.open_needs(found) else "active"
 
 
 def _agent(seen: Seen, file: WorkPackage | None, row: PackageRow | None) -> str | None:

@@ -39,7 +39,7 @@ from agentpkg.checks.safexml import BadReport
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import CheckResult, CheckStatus, Verdict
 
-__all__ = ["PARALLEL", "NoVerdict", "Reviewed", "run_all"]
+__all__ = ["PARALLEL", "NoVerdict", "Reviewed", "run_all", "run_commands"]
 
 #: command checks at once, where the caller does not say
 PARALLEL = 2
@@ -82,6 +82,23 @@ def run_all(
         *extra,
     ]
     return replace(_conclude(context, store, ran, facts), needs=tuple(needs))
+
+
+def run_commands(
+    context: ReviewContext, specs: Sequence[CheckSpec], store: EvidenceStore, parallel: int = PARALLEL, *,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[CheckResult, ...] | NoVerdict:  # fmt: skip
+    """Runs commands alone, each in a copy of its own of a commit that is both base and candidate.
+
+    Arguments, outcomes and errors are those of :func:`run_all`.
+    """
+    copy.sweep(copy.place(context.outside))
+    packages = editable.packages(tree.files(context.control, context.base))
+    ran = _run_commands(Bench(context, (), packages, cancelled), specs, parallel)
+    if isinstance(ran, NoVerdict):
+        return ran
+    bound = _bound(context)
+    return tuple(_record(store, bound, one.finding, _reports(store, one)) for one in ran)
 
 
 def _acceptance(context: ReviewContext) -> list[CheckSpec]:

@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "snapshots": ("snapshots", "List what was kept of a package's uncommitted work."),
     "rewind": ("rewind", "Bring a snapshot back into a package's worktree."),
     "rebuild": ("rebuild", "Make a lost or damaged ledger again from git."),
+    "export": ("export", "Write a feature's progress as files that other tools read."),
     "clean": ("clean", "Remove worktrees and branches that nothing needs any more."),
 }
 

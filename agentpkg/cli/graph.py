@@ -22,7 +22,8 @@ def command(feature: str, form: str, repo: Path | None, speak: Speaker) -> int:
     project = project_at(repo)
     found = project.good_feature(feature)
     seen = looking.see(project, found)
-    graph = diagram.view(found, {wp: seen.state(wp) for wp in found.packages}, seen.done())
+    waits = {wp for wp in found.packages if seen.stages.waits_for(wp)}
+    graph = diagram.view(found, {wp: seen.state(wp) for wp in found.packages}, seen.done(), waits)
     speak.warn_all([str(warning) for warning in found.warnings])
     if speak.json or form == "json":
         speak.document(diagram.as_json(graph))

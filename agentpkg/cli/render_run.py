@@ -58,9 +58,24 @@ def _of_run(what: str, said: Json) -> list[Part] | None:
     if what == "run.paused":
         why = f": {said['reason']}" if said.get("reason") else ""
         return [name, (f" paused by {said.get('actor')}{why}", "yellow")]
+    if what.startswith("stage."):
+        return _of_stage(what.partition(".")[2], said)
+    if what == "run.cycle":
+        return [name, f" begins cycle {said.get('cycle')}: what failed is tried again"]
     if what == "run.stop":
         return [name, f" asked to stop by {said.get('actor')}{', with its sessions' if said.get('at_once') else ''}"]
     return None
+
+
+def _of_stage(what: str, said: Json) -> list[Part] | None:
+    name: Part = (str(said.get("stage") or "Done check"), "bold")
+    if what == "fix":
+        return [name, f"  {said.get('wp_id')} is to get it passed (cycle {said.get('cycle')})"]
+    good = bool(said.get("passed"))
+    word = {"checked": "done check", "entered": "entry condition"}.get(what, what)
+    tagged = f", tagged {said['tag']}" if said.get("tag") else ""
+    more = tagged if good else f": {said.get('detail')}"
+    return [name, "  ", render.mark("pass" if good else "fail"), f" {word} {'passed' if good else 'failed'}{more}"]
 
 
 def _of_session(parts: list[str], said: Json, name: Part) -> list[Part] | None:
@@ -132,7 +147,8 @@ def finished(document: Json, stuck_first: bool, seconds: int, until: str | None 
     ]  # fmt: skip
     if document["stuck"]:
         lines.append(line(("Not finished:", "bold")))
-        rows = [(f"  {one['wp']}", _state(one["state"]), one["reason"]) for one in document["stuck"]]
+        named = [(one["wp"] or one.get("stage"), one) for one in document["stuck"]]
+        rows = [(f"  {name}", _state(one["state"]), one["reason"]) for name, one in named]
         lines += render.table(rows)
         again = f"agentpkg run {document['feature']}{f' --until {until}' if until else ''}"
         return [*lines, line("Next: ", (f"agentpkg status {document['feature']}", "bold"), ", then ", (again, "bold"))]

@@ -22,18 +22,25 @@ from agentpkg.engine.running import Finished, Options, Run, Stop, background, ow
 @verb(
     """agentpkg run 003
 agentpkg run 003 --jobs 8 --until WP05
-agentpkg run 003 --detach
+agentpkg run 003 --until-done --max-cycles 5 --detach
 agentpkg run 003 --json | jq .subject"""
 )
 @click.argument("feature")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Sessions at once; run.jobs by default.")
 @click.option("--agent", help="The agent, instead of the configured ones.")
 @click.option("--until", metavar="WP", help="Only this work package and what it needs.")
+@click.option("--until-done", is_flag=True, help="Try again what failed, and mend failed done checks.")
+@click.option(
+    "--max-cycles",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How often with --until-done; run.max_cycles by default.",
+)
 @click.option("--detach", is_flag=True, help="Run without a terminal; `attach` watches it, `stop` ends it.")
 @click.option("--in-background", is_flag=True, hidden=True)
 def command(
-    feature: str, jobs: int | None, agent: str | None, until: str | None, detach: bool, in_background: bool,
-    repo: Path | None, speak: Speaker,
+    feature: str, jobs: int | None, agent: str | None, until: str | None, until_done: bool, max_cycles: int | None,
+    detach: bool, in_background: bool, repo: Path | None, speak: Speaker,
 ) -> int:  # fmt: skip
     """Dispatch, review and merge until the feature is done.
 
@@ -50,7 +57,7 @@ def command(
     if until is not None:
         _, until = project.find_package(until, found.id)
     speak.warn_all([str(warning) for warning in (*project.loaded.warnings, *found.warnings)])
-    options = Options(project.settings.run.jobs, agent, until, in_background)
+    options = Options(project.settings.run.jobs, agent, until, until_done, max_cycles, in_background)
     if detach:
         return _detached(project, found.id, options, speak)
     finished, document = drive(project, found, options, speak)
@@ -99,7 +106,7 @@ def _document(project: Project, finished: Finished) -> dict[str, Any]:
         "feature": finished.feature,
         "state": line["state"],
         "progress": line["progress"],
-        "stuck": [{"wp": one.wp, "state": one.state, "reason": one.reason} for one in finished.stuck],
+        "stuck": [one.as_json() for one in finished.stuck],
     }
 
 

@@ -221,6 +221,8 @@ class Run:
     breaker_failures: Positive = 3
     #: sessions that find out whether they are over before a held run gives up
     breaker_probes: NotNegative = 8
+    #: of ``run --until-done``: rounds for packages that failed, and fixes of each failed done check
+    max_cycles: NotNegative = 3
     backoff: Backoff = Field(default_factory=Backoff)
     limits: RunLimits = Field(default_factory=RunLimits)
 

@@ -21,6 +21,7 @@ class Node:
     Attributes:
         blocked_by: dependencies that are still open.
         ready: planned, with nothing open.
+        stage: the stage it belongs to.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Node:
     blocked_by: tuple[str, ...]
     dependents: tuple[str, ...]
     estimate_seconds: int | None = None
+    stage: str | None = None
 
     @property
     def status(self) -> str:
@@ -49,14 +51,18 @@ class GraphView:
     estimate_seconds: int
 
 
-def view(feature: Feature, states: Mapping[str, State], done: Container[str] = ()) -> GraphView:
+def view(
+    feature: Feature, states: Mapping[str, State], done: Container[str] = (), waits: Container[str] = ()
+) -> GraphView:  # fmt: skip
     """The graph of a feature as it stands.
 
     Args:
         feature: without problems: a circular graph has no order.
         states: the packages' current states; planned where there is none.
         done: packages of other features that are done, as ``002-billing/WP04``.
+        waits: packages whose stages wait for others.
     """
+    home = {wp: stage.name for stage in feature.stages for wp in stage.packages}
     graph = {wp: package.dependencies for wp, package in feature.packages.items()}
     current = {wp: states.get(wp, State.PLANNED) for wp in graph}
     behind = dependents(graph)
@@ -64,10 +70,12 @@ def view(feature: Feature, states: Mapping[str, State], done: Container[str] = (
     nodes = []
     for wp in in_order(graph):
         package, state = feature.packages[wp], current[wp]
-        waits = tuple(need for need in open_dependencies(wp, graph, finished) if need not in done)
-        ready = state is State.PLANNED and not waits
+        open_ = tuple(need for need in open_dependencies(wp, graph, finished) if need not in done)
+        ready = state is State.PLANNED and not open_ and wp not in waits
         behind_it = tuple(behind[wp])
-        nodes.append(Node(wp, package.title, state, ready, graph[wp], waits, behind_it, package.estimate_seconds))
+        nodes.append(Node(
+            wp, package.title, state, ready, graph[wp], open_, behind_it, package.estimate_seconds, home.get(wp)
+        ))  # fmt: skip
     seconds = {wp: package.estimate_seconds or 0 for wp, package in feature.packages.items()}
     over = {wp for wp, state in current.items() if state in (State.DONE, State.CANCELLED)}
     path, total = critical_path(graph, seconds, over)
@@ -88,6 +96,7 @@ def as_json(graph: GraphView) -> dict[str, Any]:
                 "blocked_by": list(node.blocked_by),
                 "dependents": list(node.dependents),
                 "estimate_seconds": node.estimate_seconds,
+                "stage": node.stage,
             }
             for node in graph.nodes
         ],
@@ -233,7 +242,10 @@ _COLOURS = {
 def mermaid(graph: GraphView) -> str:
     """The graph as a mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html), one class per state."""
     lines = ["flowchart TD"]
-    lines += [f'    {_name(node.id)}["{_html(f"{node.id} {node.title}")}"]:::{node.status}' for node in graph.nodes]
+    for stage, nodes in _by_stage(graph):
+        lines += [f'    subgraph {_name(f"stage {stage}")}["{_html(stage)}"]'] if stage else []
+        lines += [f'    {_name(node.id)}["{_html(f"{node.id} {node.title}")}"]:::{node.status}' for node in nodes]
+        lines += ["    end"] if stage else []
     lines += [f'    {_name(other)}["{_html(other)}"]:::other' for other in _outside(graph)]
     lines += [f"    {_name(need)} --> {_name(node)}" for need, node in _edges(graph)]
     used = {node.status for node in graph.nodes} | ({"other"} if _outside(graph) else set())
@@ -245,14 +257,25 @@ def dot(graph: GraphView) -> str:
     """The graph in the DOT language (https://graphviz.org/doc/info/lang.html); the critical path is drawn bold."""
     path = set(zip(graph.critical_path, graph.critical_path[1:], strict=False))
     lines = [f"digraph {_quoted(graph.feature)} {{", "  node [shape=box, style=filled];"]
-    for node in graph.nodes:
-        label = _quoted(f"{node.id} {node.title}\n{node.status}")
-        lines.append(f'  {_quoted(node.id)} [label={label}, fillcolor="{_COLOURS[node.status]}"];')
+    for stage, nodes in _by_stage(graph):
+        lines += [f"  subgraph {_quoted(f'cluster {stage}')} {{", f"  label={_quoted(stage)};"] if stage else []
+        for node in nodes:
+            label = _quoted(f"{node.id} {node.title}\n{node.status}")
+            lines.append(f'  {_quoted(node.id)} [label={label}, fillcolor="{_COLOURS[node.status]}"];')
+        lines += ["  }"] if stage else []
     lines += [f"  {_quoted(other)} [style=dashed];" for other in _outside(graph)]
     for need, name in _edges(graph):
         bold = " [penwidth=3]" if (need, name) in path else ""
         lines.append(f"  {_quoted(need)} -> {_quoted(name)}{bold};")
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _by_stage(graph: GraphView) -> list[tuple[str | None, list[Node]]]:
+    """The nodes by stage, in the order in which their first ones could be done."""
+    found: dict[str | None, list[Node]] = {}
+    for node in graph.nodes:
+        found.setdefault(node.stage, []).append(node)
+    return list(found.items())
 
 
 def _edges(graph: GraphView) -> Iterable[tuple[str, str]]:

@@ -168,6 +168,23 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a feature with an end of its own, from its meta.
+
+    Attributes:
+        needs: stages that must be finished before its packages start.
+        done_check: commands that must pass on the target when its packages are over.
+        entry_check: commands that must pass on the target before its packages start.
+    """
+
+    name: str
+    packages: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    done_check: tuple[str, ...] = ()
+    entry_check: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
     """A folder ``features/003-auth-system/`` with everything found in it, good or bad."""
 
@@ -184,6 +201,9 @@ class Feature:
     meta: Mapping[str, Any] = field(default_factory=dict)
     spec: Spec = field(default_factory=Spec)
     plan: Plan = field(default_factory=Plan)
+    stages: tuple[Stage, ...] = ()
+    #: commands that must pass on the target when all packages are over
+    done_check: tuple[str, ...] = ()
     #: by id, in file order
     packages: Mapping[str, WorkPackage] = field(default_factory=dict)
     #: the files of work packages that give none: the id where no other file has it, else the path

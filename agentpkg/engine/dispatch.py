@@ -21,6 +21,7 @@ from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, Problem, SessionRow, WorkPackage
 from agentpkg.engine import actors, conclude, conversation, frozen, lease, prompting, room, tampering, transition, walls
+from agentpkg.engine.gates import require_open
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree, write_atomic
@@ -107,6 +108,7 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
     ready = _prepare(project, feature, wp, wish)
     project.ensure_registered(feature)
     row = _startable(project, feature.id, wp)
+    require_open(project, feature, wp)
     branch = row.branch or project.branch_name(feature.id, wp)
     path = project.worktree(feature.id, wp)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from agentpkg.core.chain import rfc3339
 from agentpkg.core.life import Life
 from agentpkg.core.model import Feature, PackageRow, SessionRow, State
-from agentpkg.engine import retries
+from agentpkg.engine import gates, retries
 from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner, steering
@@ -32,6 +32,7 @@ def see(project: Project, feature: Feature) -> Seen:
             activity=_activity(project, sessions.values()), questions=look.questions(feature.id, open_only=True),
             run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, rows.values()),
             life={s.id: life_of(project.state, s) for s in sessions.values() if s.ended_at is None},
+            stages=gates.progress(look, feature, rows),
         )  # fmt: skip
 
 
@@ -47,7 +48,8 @@ def see_all(project: Project) -> list[Seen]:
 
 def _read_all(project: Project) -> list[Feature]:
     folder = project.settings.project.features_dir
-    return load_all(project.work_tree, folder, project.agents, project.registered())
+    found = load_all(project.work_tree, folder, project.agents, project.registered())
+    return [project.with_fixes(feature) for feature in found]
 
 
 def _bare(project: Project, feature: Feature) -> Seen:
@@ -56,7 +58,7 @@ def _bare(project: Project, feature: Feature) -> Seen:
     return Seen(
         feature=feature, row=None, target=project.target(feature), branch_prefix=settings.branch_prefix,
         worktrees_dir=settings.worktrees_dir, default_agent=project.settings.agent.harness,
-        warnings=tuple(str(w) for w in project.loaded.warnings),
+        warnings=tuple(str(w) for w in project.loaded.warnings), stages=gates.progress(None, feature, {}),
     )  # fmt: skip
 
 

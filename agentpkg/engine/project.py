@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.config import Loaded, Settings, effective, known_agents, load
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, State
-from agentpkg.engine import actors, transition
+from agentpkg.engine import actors, fixing, transition
 from agentpkg.features.folder import FeatureRef, find_features, load_feature, require_good, resolve
 from agentpkg.files import stamp
 from agentpkg.git.audit import anchored, anchored_features
@@ -181,10 +182,17 @@ class Project:
                 registered = self.registered()
                 now = (*(stamp(r.path) for r in self._needed(ref)), registered)
                 if feature_id not in self._read or self._read[feature_id][0] != now:
-                    self._read[feature_id] = (now, load_feature(ref, self.work_tree, self.agents, registered))
+                    loaded = load_feature(ref, self.work_tree, self.agents, registered)
+                    self._read[feature_id] = (now, self.with_fixes(loaded))
                 return self._read[feature_id][1]
         row = self.ledger_or_none.feature(feature_id) if self.ledger_or_none else None
         return Feature(id=feature_id, title=row.title if row else feature_id, path="")
+
+    def with_fixes(self, feature: Feature) -> Feature:
+        """The feature with the packages that were made to get its checks passed; they have no files."""
+        ledger = self.ledger_or_none
+        made = fixing.packages(feature, ledger, EvidenceStore(self.state / "evidence")) if ledger else {}
+        return replace(feature, packages={**feature.packages, **made}) if made else feature
 
     @cached_property
     def _read(self) -> dict[str, tuple[object, Feature]]:

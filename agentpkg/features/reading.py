@@ -16,6 +16,7 @@ from agentpkg.features.fields import Fields
 from agentpkg.features.naming import number_of, slug_of
 from agentpkg.features.parse import ALWAYS_FORBIDDEN, Parsed, parse_work_package
 from agentpkg.features.paths import has_control_character
+from agentpkg.features.stages import read_done_check, read_stages
 from agentpkg.features.spec import find_requirements, parse_plan, parse_spec
 from agentpkg.files import read_bounded
 
@@ -76,6 +77,8 @@ class _FolderReader:
         files = self._packages()
         self._warn_of_unknown_refs(spec, files)
         self._warn_of_emptiness(here, files)
+        packages = {file.package.id: file.package for file in files if file.package}
+        ids = {file.id for file in files if file.id} | registered
         feature = Feature(
             id=self.feature_id,
             title=self._title(fields, spec),
@@ -86,7 +89,10 @@ class _FolderReader:
             meta=values,
             spec=spec,
             plan=plan,
-            packages={file.package.id: file.package for file in files if file.package},
+            # other tools keep keys of the same names in their own folders
+            stages=() if self.lenient else read_stages(fields, packages, ids),
+            done_check=() if self.lenient else read_done_check(fields),
+            packages=packages,
             unread=_unread(files),
         )
         problems = [*self.problems, *fields.problems, *(p for file in files for p in file.problems)]

@@ -49,7 +49,9 @@ def start(project: Project, feature: str, options: Options) -> int:
 def _words(project: Project, options: Options) -> list[str]:
     words = ["--in-background", "--repo", os.fspath(project.work_tree), "--jobs", str(options.jobs)]
     words += ["--agent", options.agent] if options.agent else []
-    return words + (["--until", options.until] if options.until else [])
+    words += ["--until", options.until] if options.until else []
+    words += ["--until-done"] if options.until_done else []
+    return words + (["--max-cycles", str(options.max_cycles)] if options.max_cycles is not None else [])
 
 
 def _require_free(project: Project, feature: str) -> None:

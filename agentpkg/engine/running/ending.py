@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from agentpkg.core.model import PackageRow, State, Verdict
 from agentpkg.engine import control
-from agentpkg.engine.running import landing, starting
+from agentpkg.engine.running import gating, landing, starting
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.values import Stuck
 
@@ -22,6 +22,8 @@ def stuck(scene: Scene) -> Iterator[Stuck]:
     for row in scene.rows():
         if row.state not in (State.DONE, State.CANCELLED):
             yield Stuck(row.wp, row.state, _why(scene, row))
+    gating.look(scene)
+    yield from gating.stuck(scene)
 
 
 def _why(scene: Scene, row: PackageRow) -> str:
@@ -50,7 +52,8 @@ def _held(scene: Scene, row: PackageRow) -> str | None:
 def _by_state(scene: Scene, row: PackageRow) -> str:
     if row.state is State.PLANNED:
         still = scene.open_dependencies(row)
-        return f"waits for {', '.join(still)}" if still else "not started: the run was stopped"
+        waits = f"waits for {', '.join(still)}" if still else gating.why_waiting(scene, row)
+        return waits or "not started: the run was stopped"
     if row.state is State.FOR_REVIEW and row.verdict is Verdict.APPROVED:
         stopped = f"approved; the run was stopped: `agentpkg move {row.feature} {row.wp} --to done`"
         return landing.needs_person(scene, row) or stopped

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from agentpkg.core.model import EventRow, Feature, PackageRow, SessionRow, State
-from agentpkg.engine import recovery
+from agentpkg.engine import gates, recovery
 from agentpkg.engine.lane import Lane
 from agentpkg.engine.project import Project
-from agentpkg.engine.running import ending, holding, landing, owner, starting, steering
+from agentpkg.engine.running import ending, gating, holding, landing, owner, persisting, starting, steering
 from agentpkg.engine.running.owner import Owner
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.starting import Starts
@@ -39,7 +39,8 @@ class Run:
     ) -> None:
         self._tell = tell
         self._seen = 0
-        self._scene = Scene(project, feature, options, stop, Lane(stop.wake.set), Patience())
+        lane, checks = Lane(stop.wake.set), Lane(stop.wake.set)
+        self._scene = Scene(project, feature, options, stop, lane, Patience(), checks)
 
     def to_the_end(self) -> Finished:
         """Runs until the feature is done, nothing can move, or a person stops it.
@@ -50,10 +51,13 @@ class Run:
         """
         scene = self._scene
         options = scene.options
-        with owner.running(scene.project, scene.feature.id, options.jobs, options.detached) as me, scene.lane:
+        running = owner.running(scene.project, scene.feature.id, options.jobs, options.detached)
+        with running as me, scene.lane, scene.checks:
             self._seen = scene.project.ledger.last_rowid()
+            gating.look(scene)
             starting.preflight(scene)
             scene.project.ensure_registered(scene.feature)
+            gates.ensure_tags(scene.project, scene.feature.id)
             with self._woken():
                 while (pause := self._tick(me)) is not None:
                     scene.stop.wake.wait(pause)
@@ -70,19 +74,22 @@ class Run:
         scene.follow_files()
         scene.refusals.new_step()
         landing.collect(scene)
+        gating.look(scene)
         rows = self._rows()
         if stop.presses >= 2:
             scene.lane.stop()
+            scene.checks.stop()
             ending.stop_sessions(scene, rows)
         idle = scene.trouble or scene.paused
         starts = Starts() if stop.presses or idle else starting.start(scene, rows)
         queued = 0 if stop.presses >= 2 or idle else landing.queue(scene, rows)
+        checking = gating.step(scene) if not (stop.presses or idle) else bool(scene.checks)
         running = any(row.state is State.DOING for row in rows)
         # a paused run waits to be resumed, whatever is left to do
         held = stop.presses == 0 and (bool(scene.refusals.held) or (scene.paused and _unfinished(rows)))
-        if running or starts.started or queued or scene.lane or held or starts.later is not None:
+        if running or starts.started or queued or scene.lane or checking or held or starts.later is not None:
             return LOOK if starts.later is None else min(LOOK, starts.later)
-        return None
+        return 0.0 if not (stop.presses or idle) and persisting.next_round(scene, rows) else None
 
     def _obey(self, me: Owner) -> None:
         """Takes note of what people have asked of this run in the ledger."""

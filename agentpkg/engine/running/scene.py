@@ -6,9 +6,10 @@ Only what a run may forget when it is killed is remembered here; everything else
 from dataclasses import dataclass, field
 
 from agentpkg import files
-from agentpkg.core import graph, schedule
+from agentpkg.core import graph, schedule, stages
 from agentpkg.core.errors import BadInput
 from agentpkg.core.model import Feature, PackageRow, State, Verdict
+from agentpkg.core.stages import Progress
 from agentpkg.engine.lane import Lane
 from agentpkg.engine.plan import config_digest
 from agentpkg.engine.project import Project
@@ -24,6 +25,9 @@ class Scene:
     Attributes:
         refusals: what was refused, until it changes.
         patience: what is tried again later, and when.
+        checks: the lane of done checks and entry conditions.
+        progress: how far stages and the feature's done check are.
+        unjudged: checks that gave no verdict: the target's tip then, and why, by check.
         trouble: why nothing may start or land: files that cannot be read.
         paused: a person has paused the feature's runs.
     """
@@ -34,6 +38,9 @@ class Scene:
     stop: Stop
     lane: Lane
     patience: Patience
+    checks: Lane
+    progress: Progress = field(default_factory=Progress)
+    unjudged: dict[str, tuple[str, str]] = field(default_factory=dict)
     refusals: Refusals = field(default_factory=Refusals)
     trouble: str | None = None
     paused: bool = False
@@ -45,6 +52,12 @@ class Scene:
 
     # ----------------------------------------------------------------- packages
 
+    @property
+    def max_cycles(self) -> int:
+        """How often ``--until-done`` tries again what failed."""
+        wanted = self.options.max_cycles
+        return self.project.settings.run.max_cycles if wanted is None else wanted
+
     def rows(self) -> list[PackageRow]:
         """The packages this run is about: all, also those whose file has vanished, or one and what it needs."""
         rows = self.project.ledger.packages(self.feature.id)
@@ -54,14 +67,16 @@ class Scene:
         return rows
 
     def needed_by(self, until: str) -> set[str]:
-        """A package and all that it needs."""
+        """A package and all that it needs, with the stages before its own."""
         packages = self.feature.packages
-        wanted, left = set(), [until]
+        wanted: set[str] = set()
+        left = [until]
         while left:
             wp = left.pop()
             if wp in packages and wp not in wanted:
                 wanted.add(wp)
                 left += packages[wp].dependencies
+                left += stages.needed(self.feature, wanted, self.progress.stage_of(wp))
         return wanted
 
     def open_dependencies(self, row: PackageRow) -> list[str]:
@@ -112,6 +127,11 @@ class Scene:
             return
         self.trouble = None
         self.project, self.feature, self._paths = project, feature, {}
+
+    def reload(self) -> None:
+        """Reads the feature again, as the ledger has more packages of it now."""
+        self.feature = self.project.good_feature(self.feature.id)
+        self._paths = {}
 
     def _stamp(self) -> object:
         """What tells whether the configuration or the feature's files have changed."""

@@ -7,6 +7,7 @@ from agentpkg.core import schedule
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, PackageRow, State
 from agentpkg.engine import dispatch, retries
+from agentpkg.engine.running import persisting
 from agentpkg.engine.running.scene import Scene
 
 
@@ -70,15 +71,17 @@ def may_start(scene: Scene, row: PackageRow) -> retries.Again | None:
     """Who would work on the package next, and after what rest; None when nobody may."""
     if not scene.may_try(row) or not _startable(scene, row):
         return None
-    return retries.again(scene.project, scene.feature, row, scene.options.agent)
+    again = retries.again(scene.project, scene.feature, row, scene.options.agent)
+    # its own agent first, once more
+    return retries.Again(scene.options.agent) if again is None and persisting.granted(scene, row) else again
 
 
 def _startable(scene: Scene, row: PackageRow) -> bool:
     if row.state is State.PLANNED:
-        return not scene.open_dependencies(row)
+        return not scene.open_dependencies(row) and not scene.progress.waits_for(row.wp)
     if row.state is State.FOR_REVIEW:
         return scene.wants_changes(row)
-    return row.state is State.BLOCKED and _may_retry(scene, row)
+    return row.state is State.BLOCKED and (_may_retry(scene, row) or persisting.granted(scene, row))
 
 
 def _may_retry(scene: Scene, row: PackageRow) -> bool:

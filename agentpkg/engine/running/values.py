@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 from agentpkg.core.model import State
 
@@ -27,22 +28,32 @@ class Options:
         jobs: sessions at once.
         agent: overrides every package's agent.
         until: only this package and what it needs.
+        until_done: what failed is tried again, and failed done checks are mended, until the feature is done.
+        max_cycles: how often; as configured when None.
         detached: there is no terminal; only the record of the run says so.
     """
 
     jobs: int
     agent: str | None = None
     until: str | None = None
+    until_done: bool = False
+    max_cycles: int | None = None
     detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A package that cannot move, and why."""
+    """A package that cannot move, or (``wp`` None) a stage or done check that is not passed, and why."""
 
-    wp: str
-    state: State
+    wp: str | None
+    state: State | str
     reason: str
+    stage: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the last line of ``run --json`` has it."""
+        about = {"stage": self.stage} if self.stage else {}
+        return {"wp": self.wp, **about, "state": self.state, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)

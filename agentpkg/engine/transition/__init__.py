@@ -10,7 +10,7 @@ from agentpkg.engine.transition.again import RECOVERY, found_branch, found_landi
 from agentpkg.engine.transition.door import REVIEWER, SYSTEM, open_dependencies, require
 from agentpkg.engine.transition.moves import move, move_feature
 from agentpkg.engine.transition.notes import note
-from agentpkg.engine.transition.registration import register
+from agentpkg.engine.transition.registration import register, register_fix
 from agentpkg.engine.transition.reviews import Approved, Forced, Proof, judged, landed, recalled
 from agentpkg.engine.transition.sessions import End, agent_started, commit_seen, commits_seen, finish, start
 
@@ -38,6 +38,7 @@ __all__ = [
     "questions",
     "recalled",
     "register",
+    "register_fix",
     "require",
     "start",
     "tell_again",

@@ -1,6 +1,8 @@
 """Files become packages of the ledger."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from agentpkg.core import states
 from agentpkg.core.model import (
@@ -39,6 +41,19 @@ def register(tx: Transaction, feature: Feature, target: str) -> None:
             tx.put_package(replace(row, title=package.title, dependencies=package.dependencies))
     if any(package.id not in rows for package in feature.packages.values()):
         follow(tx, feature.id, SYSTEM)
+
+
+def register_fix(tx: Transaction, feature: str, wp: str, title: str, said: Mapping[str, Any]) -> None:
+    """Registers a package that nobody wrote a file for: work that is to get a failed check passed.
+
+    Args:
+        said: the metadata of its entry: ``stage text cycle commit``.
+    """
+    entry = tx.append(feature, wp, states.NONE, State.PLANNED, SYSTEM, {"kind": "fix", "title": title, **said})
+    tx.put_package(PackageRow(feature, wp, title, State.PLANNED))
+    told = {"stage": said.get("stage"), "wp_id": wp, "cycle": said.get("cycle"), "commit": said.get("commit")}
+    tx.emit(f"feature.{feature}.stage.fix", told, entry=entry)
+    follow(tx, feature, SYSTEM)
 
 
 def _register_package(tx: Transaction, feature: str, package: WorkPackage) -> None:
