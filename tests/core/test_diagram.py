@@ -1,8 +1,9 @@
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from agentpkg.core import diagram
-from agentpkg.core.model import Feature, State, WorkPackage
+from agentpkg.core.model import Feature, Stage, State, WorkPackage
 
 
 def feature(graph: Mapping[str, Sequence[str]], title: str = "Title of {}") -> Feature:
@@ -99,6 +100,7 @@ def test_the_plain_values_are_json():
         "blocked_by": [],
         "dependents": ["WP04"],
         "estimate_seconds": 3600,
+        "stage": None,
     }
     assert values["critical_path"] == ["WP02", "WP04"]
     assert values["estimate_seconds"] == 7200
@@ -113,3 +115,14 @@ def test_durations_have_two_units_at_most():
         "5d",
         "1d 1h",
     ]
+
+
+def test_stages_are_drawn_around_their_packages_and_named_in_the_values():
+    staged = replace(DIAMOND, stages=(Stage("one", ("WP01",)), Stage("two", ("WP02", "WP03"), needs=("one",))))
+    drawn = diagram.view(staged, {"WP01": State.DONE}, waits={"WP02", "WP03"})
+    assert [(node["stage"], node["ready"]) for node in diagram.as_json(drawn)["nodes"]] == [
+        ("one", False), ("two", False), ("two", False), (None, False),
+    ]  # fmt: skip
+    assert 'subgraph stage_two["two"]' in diagram.mermaid(drawn)
+    assert diagram.mermaid(drawn).count("    end\n") == 2
+    assert 'subgraph "cluster two" {' in diagram.dot(drawn)
