@@ -94,7 +94,7 @@ def run_commands(
     """
     copy.sweep(copy.place(context.outside))
     packages = editable.packages(tree.files(context.control, context.base))
-    ran = _run_commands(Bench(context, (), packages, cancelled), specs, parallel)
+    ran = _run_commands(Bench(context, (), packages, cancelled=cancelled), specs, parallel)
     if isinstance(ran, NoVerdict):
         return ran
     bound = _bound(context)
