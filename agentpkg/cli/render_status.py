@@ -91,11 +91,31 @@ def foot(look: Look) -> list[Text]:
             f" {done}/{total} ({render.percent(done, total)}{also})",
         )
     ]
+    lines += _stages(document)
     path = document["critical_path"]
     if path:
         lines.append(line("Critical path: ", _chain(path), _time_of_path(document)))
         lines.append(line("Estimated completion: ", *_completion(look)))
     return lines
+
+
+_STAGE_STYLES = {"done": "green", "failed": "red", "active": "cyan", "waiting": "dim"}
+
+
+def _stages(document: Json) -> list[Text]:
+    """The stages and the done check, each with its state, and below them why one fails."""
+    found = [*document.get("stages", ()), *([last] if (last := document.get("done_check")) else ())]
+    if not found:
+        return []
+    parts: list[Part] = []
+    for stage in found:
+        name = stage["name"] or "done check"
+        parts += [", " if parts else "", name, " ", (stage["state"], _STAGE_STYLES[stage["state"]])]
+    failing = [stage for stage in found if stage["state"] == "failed"]
+    return [
+        line("Stages: ", *parts),
+        *(line("  ", (f"{s['name'] or 'done check'} fails: {s['detail']}", "red")) for s in failing),
+    ]
 
 
 def _time_of_path(document: Json) -> Part:

@@ -214,7 +214,7 @@ class _Tree:
     def _right(self, node: Node) -> str:
         others = [self._with_state(need) for need in node.blocked_by]
         waits = f"  waits for {_named(others)}" if others and node.state is not State.DONE else ""
-        return f"{node.status}{waits}"
+        return f"{node.status}{waits}" + (f"  ({node.stage})" if node.stage else "")
 
     def _with_state(self, need: str) -> str:
         other = self.nodes.get(need)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from agentpkg.config import Effective, agent_named, effective, load_constitution
 from agentpkg.core.model import CheckResult, Entry, Feature, PackageRow, State, Verdict, WorkPackage
-from agentpkg.engine import telling
+from agentpkg.engine import handoff, telling
 from agentpkg.engine.frozen import store
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import changed_paths, commits
@@ -13,13 +13,10 @@ from agentpkg.git.surface import public_surface
 from agentpkg.prompts import Bundle, Change, Neighbour, PriorWork, PromptContext, build
 from agentpkg.secrets import strip_controls
 from agentpkg.secrets.resolve import allowed_variables
-from agentpkg.sessions.log import NAME, tail
 from agentpkg.views import Seen
 
 #: characters of a check's evidence that the next agent gets to read
 _EXCERPT = 4_000
-#: records of a session's log that are searched for its last words
-_LOOK_BACK = 50
 
 
 def bundle(project: Project, feature: Feature, package: WorkPackage, agent: str | None = None) -> Bundle:
@@ -124,14 +121,19 @@ def prior_work(project: Project, row: PackageRow | None, chosen: Effective) -> P
         return None
     reviews = ledger.reviews(row.feature, row.wp)
     rejected = bool(reviews) and reviews[-1].verdict is Verdict.CHANGES_REQUESTED and reviews[-1].head == row.head
+    last = sessions[-1] if sessions else None
+    subjects, files = handoff.on_branch(project, row, chosen.target_branch)
     return PriorWork(
         attempt=max((s.epoch for s in sessions), default=0) + 1,
-        reason=_why(sessions[-1].reason if sessions else None, rejected),
+        reason=handoff.plain(project, row, _why(last.reason if last else None, rejected)),
         findings=tuple(_with_excerpt(project, c) for c in reviews[-1].checks) if rejected else (),
         feedback=feedback,
         told=told,
-        commits=_on_branch(project, row, chosen.target_branch),
-        hand_off=_last_words(project, sessions[-1].id) if sessions else "",
+        commits=subjects,
+        files=files,
+        failure=handoff.failure(project, row, last) if last else "",
+        left=handoff.left_over(project, row, last) if last else None,
+        hand_off=handoff.last_words(project, row, last) if last else "",
     )
 
 
@@ -172,17 +174,3 @@ def _output(data: bytes) -> str:
         return data.decode("utf-8", "replace")
     found = document.get("data", {}) if isinstance(document, dict) else {}
     return str(found.get("output", "")) if isinstance(found, dict) else ""
-
-
-def _on_branch(project: Project, row: PackageRow, target: str) -> tuple[str, ...]:
-    tip = project.branch_tip(row.branch or "")
-    if tip is None:
-        return ()
-    own = commits(project.repository.git, tip, project.target_tip(target))
-    return tuple(c.subject for c in own if len(c.parents) < 2)
-
-
-def _last_words(project: Project, session: str) -> str:
-    """The last thing the agent said in a session."""
-    said = [r for r in tail(project.state / "sessions" / session / NAME, _LOOK_BACK) if r["kind"] == "text"]
-    return str(said[-1]["text"]) if said else ""

@@ -45,7 +45,8 @@ def tell(project: Project, feature: str, wp: str, text: str) -> Told:
     """
     actor = project.require_person(f"tell {wp} something")
     _require_bearable(text)
-    project.ensure_registered(project.good_feature(feature))
+    if project.ledger.package(feature, wp) is None:
+        project.ensure_registered(project.good_feature(feature))
     row = project.row(feature, wp)
     if row.state in (State.DONE, State.CANCELLED):
         raise NotAllowed(f"{wp} is {row.state}; nobody will read it", states.next_step(row), code="nobody_listens")

@@ -1,6 +1,6 @@
 """What an agent is told: the prompt of one work package, made of plain values, the same in, the same out."""
 
 from agentpkg.prompts.bundle import TITLES, Bundle, build
-from agentpkg.prompts.context import Change, Neighbour, PriorWork, PromptContext
+from agentpkg.prompts.context import Change, Left, Neighbour, PriorWork, PromptContext
 
-__all__ = ["TITLES", "Bundle", "Change", "Neighbour", "PriorWork", "PromptContext", "build"]
+__all__ = ["TITLES", "Bundle", "Change", "Left", "Neighbour", "PriorWork", "PromptContext", "build"]

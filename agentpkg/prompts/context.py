@@ -35,6 +35,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """Work that the last try did not commit; it was kept.
+
+    Attributes:
+        paths: with a status letter before each: ``M src/a.py``.
+        here: it still lies in the worktree, as it was.
+    """
+
+    paths: tuple[str, ...]
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PriorWork:
     """What earlier tries left behind.
 
@@ -45,6 +58,9 @@ class PriorWork:
         feedback: what a person or a reviewer wrote.
         told: instructions of people to the package's agents, in order.
         commits: subjects of the commits that are on the branch already.
+        files: what those commits change, with a status letter before each: ``M src/a.py``.
+        failure: the end of what the last session printed, when it failed.
+        left: what it did not commit.
         hand_off: what the last agent said it would do next.
     """
 
@@ -54,6 +70,9 @@ class PriorWork:
     feedback: str = ""
     told: tuple[str, ...] = ()
     commits: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    failure: str = ""
+    left: Left | None = None
     hand_off: str = ""
 
 

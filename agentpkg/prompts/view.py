@@ -143,6 +143,9 @@ def _prior(prior: PriorWork) -> dict[str, Any]:
         "feedback": shortened(prior.feedback.strip(), _QUOTED),
         "told": shortened("\n\n".join(text.strip() for text in prior.told), _QUOTED),
         "commits": _first(prior.commits, _SUBJECTS),
+        "files": _first(prior.files, _PATHS),
+        "failure": shortened(prior.failure.strip(), _QUOTED),
+        "left": {"paths": list(prior.left.paths), "here": prior.left.here} if prior.left else None,
         "hand_off": shortened(prior.hand_off.strip(), _QUOTED),
     }
 

@@ -113,3 +113,11 @@ def test_a_board_fits_its_terminal_and_keeps_what_matters() -> None:
     small = "\n".join(line.plain for line in render_status.board(look, 20))
     assert "40 over: WP01, WP02" in small
     assert "48 waiting: WP42" in small
+
+
+def test_stages_are_shown_with_why_one_fails() -> None:
+    stages = [{"name": "one", "state": "done", "detail": None}, {"name": "two", "state": "failed", "detail": "no luck"}]
+    last = {"name": None, "state": "waiting", "detail": None}
+    document = status_document(work_package(), stages=stages, done_check=last)
+    shown = "\n".join(text.plain for text in render_status.status(Look(document, NOW, 0, 4)))
+    assert "Stages: one done, two failed, done check waiting\n  two fails: no luck" in shown

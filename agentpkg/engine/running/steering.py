@@ -45,14 +45,15 @@ def resume(project: Project, feature: str) -> Steered:
 
 def _steer(project: Project, name: str, wanted: bool, said: dict[str, Any]) -> Steered:
     actor = project.require_person(f"{'pause' if wanted else 'resume'} a run")
-    feature = project.good_feature(name)
-    project.ensure_registered(feature)
+    feature = project.feature_id(name)
+    if project.ledger.feature(feature) is None:
+        project.ensure_registered(project.good_feature(feature))
     with project.ledger.write() as tx:
-        changed = (paused(tx, feature.id) is not None) != wanted
+        changed = (paused(tx, feature) is not None) != wanted
         if changed:
-            transition.note(tx, feature.id, "run_paused" if wanted else "run_resumed", actor, said)
+            transition.note(tx, feature, "run_paused" if wanted else "run_resumed", actor, said)
     project.poke()
-    return Steered(feature.id, wanted, changed, owner.current(project.state, feature.id))
+    return Steered(feature, wanted, changed, owner.current(project.state, feature))
 
 
 def stop(project: Project, feature: str, now: bool) -> Owner:
