@@ -6,6 +6,7 @@ and is made again by whoever finds it missing, since the entry says all that it 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import CheckResult, Entry, Feature, PackageRow, WorkPackage
 from agentpkg.core.stages import Checked, Gate, Progress, gates
 from agentpkg.engine import frozen, transition
+from agentpkg.engine.enclosure import enclosure
 from agentpkg.engine.project import Project
 from agentpkg.engine.transition import REVIEWER
 from agentpkg.git import tags
@@ -113,11 +115,14 @@ def _run(
     context = ReviewContext(
         feature=feature.id, wp=WorkPackage(gate.stage or "DONE", gate.name, feature.id, f"{feature.path}/meta.yaml"),
         control=project.control, outside=(project.work_tree, project.repository.common_dir), base=tip, head=tip,
-        candidate=tip, target=project.target(feature), definitions=Definitions(),
+        candidate=tip, target=project.target(feature),
+        definitions=Definitions(setup=project.settings.review.setup),
         environment=environment.inherited(project.environ),
     )  # fmt: skip
     specs = [CheckSpec(one_line(line, 100), SPECIFICATION, line) for line in commands]
-    done = pipeline.run_commands(context, specs, frozen.store(project), cancelled=cancelled)
+    with enclosure(project) as walls:
+        inside = replace(context, walls=walls)
+        done = pipeline.run_commands(inside, specs, frozen.store(project), cancelled=cancelled)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {gate.name}: {done.reason}", done.fix, code="no_verdict")
     return done
