@@ -37,6 +37,9 @@ from agentpkg.sessions.pulse import Heart
 #: bytes of a prompt
 _LIMIT = 64 << 20
 
+#: seconds after a session's time and grace in which its supervisor must have ended the agent
+_LATE = 5.0
+
 #: seconds that all of worktree.setup may take
 _SETUP_SECONDS = 1800.0
 
@@ -359,7 +362,7 @@ def main(folder: Path) -> int:
         return 1
     hidden = json.loads(given)
     plan = read_plan(folder)
-    above = watcher.start(runner.session_mark(plan.session))
+    above = watcher.start(runner.session_mark(plan.session), plan.timeout_seconds + plan.kill_grace_seconds + _LATE)
     supervisor = Supervisor(folder, plan, hidden, above)
     try:
         supervisor.supervise()

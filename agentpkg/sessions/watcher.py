@@ -4,10 +4,16 @@ It stands *above* the supervisor: whatever that leaves behind when it is killed 
 subreaper), so that strays are found by descent and not by their mark alone. A pipe between the two tells of the
 supervisor's end, and before that of the processes that are to outlive both. If the watcher is killed instead, the
 supervisor goes on and still cleans up after itself.
+
+An agent can stop its supervisor, and with it the clock that bounds the agent. So once a session must be over the
+watcher tells the supervisor to go on, again and again; to one that runs that means nothing.
 """
 
 import os
+import select
 import signal
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -28,7 +34,11 @@ from agentpkg.proc.tree import here
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def start(mark: str) -> ProcessIdentity | None:
+#: seconds between two times that a supervisor is told to go on
+_WAKE = 5.0
+
+
+def start(mark: str, seconds: float | None = None) -> ProcessIdentity | None:
     """Splits the calling process in two: the watcher stays behind, the call returns in a child, the supervisor.
 
     To be called before any thread is started, and before a lock is taken, which both would hold. The supervisor's own
@@ -37,6 +47,7 @@ def start(mark: str) -> ProcessIdentity | None:
 
     Args:
         mark: ``NAME=VALUE`` that the environment of everything it will run carries.
+        seconds: after which the session must be over; None: there is no such time.
 
     Returns:
         Who the watcher is.
@@ -50,7 +61,7 @@ def start(mark: str) -> ProcessIdentity | None:
     supervisor = os.fork()
     if supervisor != 0:
         try:
-            _watch(supervisor, mark, ours)
+            _watch(supervisor, mark, ours, seconds)
         finally:
             # whatever happens, the watcher must not go on as a second supervisor
             os._exit(os.EX_SOFTWARE)
@@ -70,7 +81,7 @@ def _tell(pipe: int, pid: int) -> None:
             os.write(pipe, f"{who.pid} {who.started}\n".encode())
 
 
-def _watch(supervisor: int, mark: str, pipe: int) -> None:
+def _watch(supervisor: int, mark: str, pipe: int, seconds: float | None) -> None:
     """Waits for the supervisor's end, ends the rest, and leaves with its exit code."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -81,7 +92,7 @@ def _watch(supervisor: int, mark: str, pipe: int) -> None:
         signal.signal(number, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     _let_go(pipe)
-    told = _until_closed(0)
+    told = _until_closed(0, seconds, lambda: pass_on(signal.SIGCONT, None))
     _, status = os.waitpid(supervisor, 0)
     spare = _spared(told)
     kill_all(lambda: members(os.getpid(), mark, spare))
@@ -99,11 +110,20 @@ def _let_go(pipe: int) -> None:
     os.closerange(3, max(nowhere, pipe, 1 << 16) + 1)
 
 
-def _until_closed(pipe: int) -> bytes:
+def _until_closed(pipe: int, seconds: float | None, late: Callable[[], None]) -> bytes:
+    """What comes through a pipe to its end; ``late`` is called every now and then once so many seconds are over."""
     data = b""
-    while chunk := os.read(pipe, 4096):
-        data += chunk
-    return data
+    due = None if seconds is None else time.monotonic() + seconds
+    while True:
+        wait = None if due is None else max(0.0, due - time.monotonic())
+        if select.select([pipe], [], [], wait)[0]:
+            chunk = os.read(pipe, 4096)
+            if not chunk:
+                return data
+            data += chunk
+        if due is not None and time.monotonic() >= due:
+            late()
+            due = time.monotonic() + _WAKE
 
 
 def _spared(told: bytes) -> set[int]:

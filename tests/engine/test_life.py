@@ -173,6 +173,17 @@ def test_cancel_ends_a_session_whose_supervisor_and_watcher_are_stopped(shops: S
     until(lambda: gone(supervisor.pid) and gone(supervisor.parent), what="their end")
 
 
+@LINUX
+@pytest.mark.slow
+def test_who_stops_the_supervisor_does_not_stop_the_clock(shops: ShopFactory) -> None:
+    shop = shops(packages={"WP01": {"timeout_seconds": 2}})
+    shop.agent("WP01", "save src/wp01.txt x; kill -STOP $PPID; wait_for never")
+    row = start(shop)
+    until(lambda: life(shop).state is LifeState.NOT_ANSWERING, what="the stop")
+    ended = until(lambda: (r := shop.project.ledger.session(row.id)) and r.ended_at and r, 40, "the end")
+    assert (ended.outcome, ended.commits) == ("timeout", 1)
+
+
 _HANG = """
 import os, sys
 def hook(frame, event, arg):

@@ -16,7 +16,7 @@ from pathlib import Path
 from agentpkg.sessions.limits.base import Breach, Usage
 
 #: seconds of one slice, and of the last walk, when nothing else is to be done any more
-_SLICE, _LAST = 0.02, 10.0
+_SLICE, _LAST = 0.02, 4.0
 
 #: entries between two looks at the clock
 _ENTRIES = 64
@@ -64,7 +64,7 @@ class DiskMeter:
             self._walk = None
 
     def finish(self) -> None:
-        """One whole walk from the beginning, of ten seconds at most."""
+        """One whole walk from the beginning, of four seconds at most."""
         self._walk, self._due = None, 0.0
         self.step(_LAST)
 
