@@ -24,8 +24,8 @@ TABLE: Mapping[tuple[str, str], frozenset[str]] = {
     (_S.FOR_REVIEW, _S.DOING): frozenset({"agent"}),
     (_S.DOING, _S.FOR_REVIEW): frozenset({"agent"}),
     (_S.DOING, _S.BLOCKED): frozenset({"agent", "system"}),
-    # reviews by ci; questions by ci, answered by people, or by their deadline
-    (_S.FOR_REVIEW, _S.FOR_REVIEW): frozenset({"ci", "human", "system"}),
+    # reviews, questions and their answers; who gave an answer stands in the entry's metadata
+    (_S.FOR_REVIEW, _S.FOR_REVIEW): frozenset({"ci"}),
     (_S.FOR_REVIEW, _S.BLOCKED): frozenset({"ci"}),
     (_S.FOR_REVIEW, _S.DONE): frozenset({"ci", "human"}),
     (_S.BLOCKED, _S.FOR_REVIEW): frozenset({"human"}),

@@ -59,10 +59,12 @@ def asked(shop: Shop, open_only: bool = True) -> list[QuestionRow]:
 
 
 def said(shop: Shop) -> list[tuple[str, str]]:
-    """Actor and kind of what the chain has of questions."""
+    """Who said it, and the kind, of what the chain has of questions; all of it is recorded by the review."""
     kinds = ("question", "approval", "denial")
     entries = shop.project.ledger.entries(FEATURE, wp="WP01")
-    return [(e.actor, e.metadata["kind"]) for e in entries if e.metadata.get("kind") in kinds]
+    found = [e for e in entries if e.metadata.get("kind") in kinds]
+    assert {e.actor for e in found} <= {REVIEWER}
+    return [(e.metadata.get("by", e.actor), e.metadata["kind"]) for e in found]
 
 
 def land(shop: Shop) -> object:

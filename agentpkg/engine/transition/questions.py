@@ -47,7 +47,7 @@ def ask(tx: Transaction, row: PackageRow, asked: Asked) -> QuestionRow:
         "approvers": list(question.approvers), "excluded": list(question.excluded), "deadline": question.deadline,
         "default": question.fallback,
     }  # fmt: skip
-    entry = _entry(tx, row, REVIEWER, said)
+    entry = _entry(tx, row, said)
     tell(tx, question, "asked", entry, {"text": question.text, "options": list(question.options),
           "default": question.fallback, "deadline": question.deadline, "people": question.people})  # fmt: skip
     return question
@@ -101,7 +101,7 @@ def expire(tx: Transaction, row: PackageRow, question: QuestionRow, why: str) ->
     tx.put_question(closed)
     said = {"kind": "question", "question": closed.number, "state": "expired", "candidate": closed.subject,
             "reason": why}  # fmt: skip
-    tell(tx, closed, "closed", _entry(tx, row, REVIEWER, said), {"state": "expired", "reason": why})
+    tell(tx, closed, "closed", _entry(tx, row, said), {"state": "expired", "reason": why})
 
 
 def expire_all(tx: Transaction, row: PackageRow, why: str) -> None:
@@ -115,25 +115,26 @@ def _open(tx: Transaction, row: PackageRow, kind: str, session: str | None) -> l
     return [question for question in found if question.session == session]
 
 
-def _answered(tx: Transaction, row: PackageRow, question: QuestionRow, actor: str | None = None) -> QuestionRow:
-    """Writes the newest answer down."""
+def _answered(tx: Transaction, row: PackageRow, question: QuestionRow, by: str | None = None) -> QuestionRow:
+    """Writes the newest answer down; the entry is the review's, as the table has it, and names who gave it."""
     tx.put_question(question)
     given = question.answers[-1]
     good = given["answer"] == question.options[0]
     kind = ("approval" if good else "denial") if question.kind == questions.APPROVAL else "answer"
     said = {
-        "kind": kind, "question": question.number, "candidate": question.subject, "answer": given["answer"],
+        "kind": kind, "by": by or str(given["by"]), "question": question.number, "candidate": question.subject,
+        "answer": given["answer"],
         "reason": given["reason"], "needs": question.details.get("needs"), "missing": questions.missing(question),
     }  # fmt: skip
     if question.kind == questions.APPROVAL and question.state == "answered":
-        by = ", ".join(questions.favourable(question.answers, question.options[0])) if good else None
-        tx.put_package(replace(row, approved_by=by))
-    entry = _entry(tx, row, actor or str(given["by"]), said)
+        people = ", ".join(questions.favourable(question.answers, question.options[0])) if good else None
+        tx.put_package(replace(row, approved_by=people))
+    entry = _entry(tx, row, said)
     tell(tx, question, "answered", entry, {"answer": given["answer"], "by": given["by"], "reason": given["reason"],
           "state": question.state, "missing": questions.missing(question)})  # fmt: skip
     return question
 
 
-def _entry(tx: Transaction, row: PackageRow, actor: str, said: Mapping[str, Any]) -> Entry:
+def _entry(tx: Transaction, row: PackageRow, said: Mapping[str, Any]) -> Entry:
     kept = {key: value for key, value in said.items() if value is not None}
-    return tx.append(row.feature, row.wp, row.state, row.state, actor, kept)
+    return tx.append(row.feature, row.wp, row.state, row.state, REVIEWER, kept)
