@@ -11,6 +11,7 @@ import click
 
 from agentpkg import views
 from agentpkg.cli.common import Speaker, group, project_at, verb
+from agentpkg.cli.jsontext import escaped
 from agentpkg.core import chain
 from agentpkg.core.errors import BadInput
 from agentpkg.engine.project import Project
@@ -144,9 +145,10 @@ def export(feature: str | None, repo: Path | None, speak: Speaker) -> int:
     project = project_at(repo)
     ledger = project.ledger_if_any
     sys.stdout.flush()
+    shown = escaped if sys.stdout.isatty() else str
     for name in _features(project, feature):
-        for line in chain.export_lines(ledger.entries(name)) if ledger else ():
-            # the bytes that were hashed, whatever this terminal's encoding is
+        for line in map(shown, chain.export_lines(ledger.entries(name))) if ledger else ():
+            # the bytes that were hashed, whatever the encoding is; on a terminal the same JSON, without what acts on it
             sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
     sys.stdout.buffer.flush()
     return 0

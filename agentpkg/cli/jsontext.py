@@ -4,12 +4,18 @@ import json
 import re
 from typing import Any
 
-#: DEL, C1, and marks that reorder text; json.dumps escapes C0 itself
-_ACTING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from agentpkg.secrets.controls import HIDDEN
+
+#: DEL, C1, line separators, and what reorders or hides text; json.dumps escapes C0 itself
+_ACTING = re.compile(f"[\x7f-\x9f\u2028\u2029{HIDDEN}]")
 
 
 def json_text(data: Any, indent: int | None = None) -> str:
     """``data`` as JSON; what is no JSON, such as paths, as text."""
-    text = json.dumps(data, ensure_ascii=False, indent=indent, default=str)
+    return escaped(json.dumps(data, ensure_ascii=False, indent=indent, default=str))
+
+
+def escaped(text: str) -> str:
+    """The same JSON without what would act on a terminal."""
     # such characters can only stand within strings
-    return _ACTING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    return _ACTING.sub(lambda found: json.dumps(found.group())[1:-1], text)

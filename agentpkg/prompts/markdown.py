@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from agentpkg.secrets.controls import strip_controls
+
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?=\s|$)\s*(.*?)(?:\s+#+)?\s*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
@@ -26,7 +28,11 @@ def demoted(text: str, top: int = 3) -> str:
 
 
 def fenced(text: str, language: str = "text") -> str:
-    """``text`` as a code block that nothing inside can close."""
+    """``text`` as a code block that nothing inside can close.
+
+    Without controls first: what vanishes later could join shorter runs of backticks to one that closes it.
+    """
+    text = strip_controls(text)
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}{language}\n{text.strip(chr(10))}\n{fence}"
