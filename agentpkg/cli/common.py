@@ -37,11 +37,11 @@ class Speaker:
     def say(self, text: str = "") -> None:
         """Prints a line of the result; nothing with ``--json``."""
         if not self.json:
-            print(text, flush=True)
+            print(harmless(text), flush=True)
 
     def note(self, text: str) -> None:
         """Prints a line of progress."""
-        print(text, file=sys.stderr, flush=True)
+        print(harmless(text), file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Prints a warning."""
@@ -60,11 +60,16 @@ class Speaker:
             self.warn(f"{len(texts) - len(shown)} more; --json has them all")
 
 
-def one_line(text: str) -> str:
-    """``text`` without terminal controls, on one line: it may come from a file or an agent."""
+def harmless(text: str) -> str:
+    """``text`` without terminal controls."""
     from agentpkg.secrets.controls import strip_controls
 
-    return " ".join(strip_controls(text).split("\n"))
+    return strip_controls(text)
+
+
+def one_line(text: str) -> str:
+    """``text`` without terminal controls, on one line: it may come from a file or an agent."""
+    return " ".join(harmless(text).split("\n"))
 
 
 def verb(example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
