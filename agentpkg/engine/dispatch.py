@@ -346,6 +346,15 @@ def _carried(project: Project, session: SessionRow) -> int:
     return len(commit_ids(project.repository.git, session.old_head, session.base))
 
 
+def _without_secrets(project: Project) -> dict[str, str]:
+    """The environment without what the configuration calls secrets: agents may read that of their supervisor."""
+    settings = project.settings
+    known = referenced(settings.agent.environment)
+    for agent in settings.agents.values():
+        known |= referenced(agent.environment)
+    return {name: value for name, value in project.environ.items() if name not in known}
+
+
 def _spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[str]) -> int:
     """Starts the supervisor and gives its pid; secret values go through its standard input and nowhere else."""
     me = proc.identity(os.getpid())
@@ -358,5 +367,5 @@ def _spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[
     }
     return proc.spawn_detached(
         [sys.executable, "-P", "-m", actors.SUPERVISOR, str(folder)],
-        env=dict(project.environ), cwd=folder, stdin=json.dumps(hidden).encode(), log=folder / "supervisor.log",
+        env=_without_secrets(project), cwd=folder, stdin=json.dumps(hidden).encode(), log=folder / "supervisor.log",
     )  # fmt: skip

@@ -29,6 +29,7 @@ from agentpkg.ledger.ledger import Ledger
 from agentpkg.proc import ProcessIdentity, kill_marked
 from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
+from agentpkg.secrets.secret import no_core_dumps
 from agentpkg.sessions import runner, watcher
 from agentpkg.sessions.judge import Facts
 from agentpkg.sessions.log import NAME, SessionLog
@@ -356,6 +357,7 @@ class Supervisor:
 
 def main(folder: Path) -> int:
     """Runs the supervisor of the session in ``folder``; its exit code means nothing to anybody."""
+    no_core_dumps()
     given = sys.stdin.buffer.read()
     if not given:
         # its dispatcher died before it said what to hide; the next command ends the session

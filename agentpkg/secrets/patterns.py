@@ -3,7 +3,7 @@
 import base64
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 #: characters of the shortest pattern looked for: shorter ones would hit by chance
@@ -14,13 +14,13 @@ _SHORTEST_LINE = 16
 
 
 def patterns(value: str) -> frozenset[str]:
-    """``value`` plain, reversed, in hex, ``\\xNN``, URL, JSON and HTML escapes, base64 and base64url.
+    """``value`` plain, reversed, in hex, ``\\xNN``, URL, JSON and HTML escapes, base64 and base32.
 
-    Base64 comes at three alignments, since the value may lie anywhere in what was encoded; the characters that depend
-    on its neighbours are left off.
+    Base64 comes at three alignments and base32 at five, since the value may lie anywhere in what was encoded; the
+    characters that depend on its neighbours are left off.
     """
     raw = value.encode("utf-8", "surrogateescape")
-    found = {value, value[::-1], html.escape(value), *_hex(raw), *_url(raw), *_json(value), *_base64(raw)}
+    found = {value, value[::-1], html.escape(value), *_hex(raw), *_url(raw), *_json(value), *_based(raw)}
     return frozenset(pattern for pattern in found if len(pattern) >= SHORTEST)
 
 
@@ -60,13 +60,22 @@ def _json(value: str) -> Iterator[str]:
         yield escaped.replace("/", "\\/")
 
 
-def _base64(raw: bytes) -> Iterator[str]:
-    for alignment in range(3):
-        # of the first group of four, what precedes the value touches 0, 2 or 3 characters
-        padded = b"\0" * alignment + raw
-        text = base64.b64encode(padded).decode()
-        first = (0, 2, 3)[alignment]
-        last = len(padded) * 8 // 6
-        inner = text[first:last]
+def _based(raw: bytes) -> Iterator[str]:
+    for inner in _inner(raw, 6, base64.b64encode):
         yield inner
         yield inner.translate(str.maketrans("+/", "-_"))
+    for inner in _inner(raw, 5, base64.b32encode):
+        yield inner
+        yield inner.lower()
+
+
+def _inner(raw: bytes, bits: int, encode: Callable[[bytes], bytes]) -> Iterator[str]:
+    """The characters that ``raw`` alone decides, at each place that it may have in a group.
+
+    Args:
+        bits: that one character stands for.
+    """
+    for before in range(3 if bits == 6 else 5):
+        padded = b"\0" * before + raw
+        first, last = -(-before * 8 // bits), len(padded) * 8 // bits
+        yield encode(padded).decode()[first:last]

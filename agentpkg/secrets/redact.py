@@ -1,9 +1,12 @@
 """Secret values taken out of text before anything is stored, sent or shown, and found in what an agent commits.
 
-The order matters: terminal controls first, then the values, or a control in the middle of a value would hide it.
+The order matters: terminal controls first, then the values, or a control in the middle of a value would hide it. Line
+breaks do not hide one either: ``base64`` and its like wrap what they print.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -16,6 +19,10 @@ MARK = "***"
 
 #: characters of a pattern's head by which a cut one is looked for
 _HEAD = 4
+
+#: characters of a pattern before a line break at the end of what has come, for which the rest is waited for
+_ACROSS = 8
+_BREAKS = b"\r\n"
 
 _Span = tuple[int, int]
 
@@ -36,11 +43,9 @@ class Redactor:
         texts = [*(_plain(value) for value in secrets.values()), *also]
         found = frozenset[str]().union(*(patterns(text) | line_patterns(text) for text in texts))
         # the stream has been stripped of controls when it is searched, so the patterns are too
-        found = frozenset(clean for pattern in found if len(clean := strip_controls(pattern)) >= SHORTEST)
+        found = frozenset(clean for one in found if len(clean := strip_controls(one).replace("\n", "")) >= SHORTEST)
         self._patterns = tuple(sorted(found, key=lambda one: (-len(one), one)))
-        self._encoded = {
-            name: tuple(one.encode("utf-8", "surrogateescape") for one in found) for name, found in named.items()
-        }
+        self._encoded = {name: tuple(_encoded(_plain(secrets[name]), found)) for name, found in named.items()}
         self._heads = _by_head(self._patterns)
         self._stubs = {pattern[:length] for pattern in self._patterns for length in range(1, _HEAD)}
         self._longest = len(self._patterns[0]) if self._patterns else 1
@@ -85,8 +90,9 @@ class Redactor:
 
     def find(self, data: bytes) -> str | None:
         """The name of the first secret whose value is in ``data`` in any shape, None when there is none."""
+        flat = data.translate(None, _BREAKS)
         for name, encoded in self._encoded.items():
-            if any(pattern in data for pattern in encoded):
+            if any(pattern in flat for pattern in encoded):
                 return name
         return None
 
@@ -103,17 +109,32 @@ class Redactor:
     def _spans(self, text: str, covered: int = 0) -> list[_Span]:
         """Where secrets lie in ``text``, in order, overlapping and touching ones as one."""
         spans: list[_Span] = [(0, covered)] if covered else []
+        flat, place = _flattened(text)
         for pattern in self._patterns:
-            if pattern not in text:
+            if pattern not in flat:
                 continue
-            start = text.find(pattern)
+            start = flat.find(pattern)
             while start >= 0:
-                spans.append((start, start + len(pattern)))
-                start = text.find(pattern, start + 1)
+                spans.append((place(start), place(start + len(pattern) - 1) + 1))
+                start = flat.find(pattern, start + 1)
         return _merged(spans)
 
     def _undecided(self, text: str) -> int:
-        """Where the longest tail begins that is a proper beginning of a pattern."""
+        """Where the longest tail begins that is a proper beginning of a pattern.
+
+        A few characters before a line break are none: every line would wait for the next one.
+        """
+        flat, place = _flattened(text)
+        start = self._tail(flat)
+        if start == len(flat):
+            return len(text)
+        if "\n" not in text[place(start) :] or len(flat) - start >= _ACROSS:
+            return place(start)
+        line = text.rfind("\n") + 1
+        return line + self._tail(text[line:])
+
+    def _tail(self, text: str) -> int:
+        """The same for text without line breaks."""
         window = max(0, len(text) - self._longest + 1)
         best = len(text)
         for head, group in self._heads.items():
@@ -126,6 +147,21 @@ class Redactor:
             if text[-length:] in self._stubs:
                 return len(text) - length
         return best
+
+
+def _flattened(text: str) -> tuple[str, Callable[[int], int]]:
+    """``text`` without line breaks, and where a character of that stands in ``text``."""
+    if "\n" not in text:
+        return text, lambda place: place
+    # of each line break, how many characters of the flat text stand before it
+    before = [found.start() - number for number, found in enumerate(re.finditer("\n", text))]
+    return text.replace("\n", ""), lambda place: place + bisect_right(before, place)
+
+
+def _encoded(value: str, found: Iterable[str]) -> Iterator[bytes]:
+    yield from (one.encode("utf-8", "surrogateescape").translate(None, _BREAKS) for one in found)
+    # both orders of UTF-16, since the first and the last zero are left off
+    yield value.encode("utf-16-le", "surrogatepass")[:-1]
 
 
 def _by_head(found: Sequence[str]) -> dict[str, list[str]]:

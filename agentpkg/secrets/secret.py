@@ -1,6 +1,13 @@
 """A value that cannot be shown by accident."""
 
+import resource
 from typing import NoReturn
+
+
+def no_core_dumps() -> None:
+    """Keeps this process, and all that it starts, from leaving its memory in a file when it crashes."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 class Secret:

@@ -1,7 +1,9 @@
 """A session from its start to its end: what the agent gets, how its end is judged, and what is told of it."""
 
+import base64
 import json
 import os
+import re
 import signal
 import sqlite3
 from collections.abc import Mapping
@@ -355,6 +357,43 @@ def test_a_secret_is_redacted_in_everything_that_is_written(
     assert any("setup says ***" in text for text in texts)
     assert leaks(shop, TOKEN) == []
     assert (folder(shop, row) / "supervisor.log").read_bytes() == b""
+
+
+def test_wrapped_and_encoded_output_and_a_crash_leave_no_secret_behind(
+    shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = with_secret(shops, monkeypatch)
+    shop.agent(
+        "WP01",
+        """env | sort | base64
+        printf %s "$TOKEN" | base64 | fold -w 5; printf %s "$TOKEN" | fold -w 3; printf %s "$TOKEN" | base32
+        for word in $(printf %s "$TOKEN" | fold -w 4); do printf %s "$word"; sleep 0.02; done; echo
+        ulimit -c > "$here/core"
+        save src/wp01.txt x; kill -ABRT $$""",
+    )
+    row = session(shop)
+    texts = "".join(r["text"] for r in records(shop, row)).replace("\n", "")
+    shapes = [TOKEN, base64.b64encode(TOKEN.encode()).decode(), base64.b32encode(TOKEN.encode()).decode()]
+    assert [shape for shape in shapes if shape in texts] == []
+    for found in re.findall("[A-Za-z0-9+/]{40,}", texts):
+        assert TOKEN.encode() not in base64.b64decode(found + "=" * (-len(found) % 4))
+    assert leaks(shop, TOKEN) == []
+    assert (shop.tools / "core").read_text().strip() == "0"
+
+
+def test_the_supervisor_holds_no_secret_in_its_environment(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = with_secret(shops, monkeypatch)
+    shop.package("WP01", secrets=[])
+    shop.agent("WP01", "wait_for go; save src/wp01.txt x")
+    project = shop.project
+    started = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish())
+    until(lambda: shop.order() == ["WP01"], what="the agent")
+    assert shop.processes()
+    for pid in shop.processes():
+        for name in ("environ", "cmdline"):
+            assert TOKEN.encode() not in Path(f"/proc/{pid}/{name}").read_bytes(), pid
+    shop.go("go")
+    attach.wait(shop.project, started.session.id)
 
 
 def test_a_secret_in_the_reason_of_a_failure_is_redacted(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:

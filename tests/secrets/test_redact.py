@@ -27,6 +27,7 @@ def shapes(value: str) -> dict[str, str]:
         "json": json.dumps(value)[1:-1],
         "json unescaped": json.dumps(value, ensure_ascii=False)[1:-1],
         **{f"base64 at {n}": base64.b64encode(b"x" * n + raw + b"tail").decode() for n in range(3)},
+        **{f"base32 at {n}": base64.b32encode(b"x" * n + raw + b"tail").decode() for n in range(5)},
         **{f"base64url at {n}": base64.urlsafe_b64encode(b"y" * n + raw + b"tail").decode() for n in range(3)},
     }
 
@@ -152,3 +153,37 @@ def test_controls_are_stripped_whole_and_in_pieces(text: str, clean: str) -> Non
 def test_floods_of_broken_sequences_are_stripped_in_linear_time() -> None:
     for piece in ("\x1b]", "\x9d", "\x1b[", "\x1b", "\x9b0"):
         assert len(strip_controls(piece * 100_000)) <= 100_000
+
+
+def wrapped(text: str, width: int) -> str:
+    return "\n".join(text[at : at + width] for at in range(0, len(text), width))
+
+
+@pytest.mark.parametrize("shape", shapes(VALUE))
+@pytest.mark.parametrize("width", [3, 7, 19])
+def test_line_breaks_hide_no_shape(shape: str, width: int) -> None:
+    text = wrapped(f"before {shapes(VALUE)[shape]} after", width)
+    safe = Redactor({"KEY": VALUE}).redact(text)
+    assert "***" in safe
+    assert not any(pattern in safe.replace("\n", "") for pattern in patterns(VALUE))
+    assert Redactor({"KEY": VALUE}).find(text.replace("\n", "\r\n").encode()) == "KEY"
+
+
+def test_a_value_over_a_line_break_is_found_however_the_stream_is_cut() -> None:
+    text = wrapped(base64.b64encode(f"TOKEN={VALUE};".encode() * 9).decode(), 76) + "\nend\n"
+    for step in (1, 5, 76, 77, 300):
+        redactor = Redactor({"KEY": VALUE})
+        parts = [redactor.feed(text[at : at + step]) for at in range(0, len(text), step)]
+        said = "".join([*parts, redactor.close()])
+        assert [pattern for pattern in patterns(VALUE) if pattern in said.replace("\n", "")] == [], step
+        assert said.endswith("end\n")
+
+
+def test_a_finished_line_does_not_wait_for_the_next_one() -> None:
+    redactor = Redactor({"KEY": VALUE})
+    assert redactor.feed(f"it ends in {VALUE[:5]}\n") == f"it ends in {VALUE[:5]}\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_wide_text_in_a_commit_is_found(encoding: str) -> None:
+    assert Redactor({"KEY": VALUE}).find(f"key = {VALUE}!".encode(encoding)) == "KEY"
