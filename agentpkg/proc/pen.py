@@ -8,12 +8,16 @@ The caller goes into the pen for the moment of a start, so that the child is bor
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _NAME = "agentpkg-{}"
+
+#: seconds after which an empty pen is taken for a forgotten one
+_OLD = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +27,18 @@ class Pen:
     Attributes:
         folder: its folder in the kernel's file system.
         home: the folder of the group that the caller belongs to.
+        most: how many processes and threads may be in it.
     """
 
     folder: Path
     home: Path
+    most: int
 
     @contextmanager
     def around(self) -> Iterator[None]:
         """For the block, what the caller starts is born in the pen."""
         with suppress(OSError):
+            self.make()
             _join(self.folder)
         try:
             yield
@@ -39,8 +46,13 @@ class Pen:
             with suppress(OSError):
                 _join(self.home)
 
+    def make(self) -> None:
+        """Makes it, unless it is there. Raises :class:`OSError` where that cannot be."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "pids.max").write_text(f"{self.most}\n")
+
     def close(self) -> None:
-        """Removes it; one that still holds somebody stays."""
+        """Removes it; one that still holds somebody stays, until :func:`make_pen` finds it empty."""
         with suppress(OSError):
             self.folder.rmdir()
 
@@ -53,16 +65,23 @@ def make_pen(name: str, most: int) -> Pen | None:
         most: how many processes and threads may be in it.
     """
     for home, parent in _places():
-        folder = parent / _NAME.format(name)
+        pen = Pen(parent / _NAME.format(name), home, most)
         try:
-            folder.mkdir(exist_ok=True)
-            (folder / "pids.max").write_text(f"{most}\n")
+            pen.make()
         except OSError:
-            with suppress(OSError):
-                folder.rmdir()
+            pen.close()
             continue
-        return Pen(folder, home)
+        _sweep(parent)
+        return pen
     return None
+
+
+def _sweep(parent: Path) -> None:
+    """Removes pens that have become empty since somebody wanted to remove them; one in use is made again."""
+    for left in parent.glob(_NAME.format("*")):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _OLD:
+                left.rmdir()
 
 
 def penned(name: str) -> list[int]:
@@ -74,7 +93,7 @@ def penned(name: str) -> list[int]:
         except OSError:
             continue
         if not found:
-            Pen(folder, parent).close()
+            Pen(folder, parent, 0).close()
         return found
     return []
 

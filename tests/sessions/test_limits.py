@@ -89,6 +89,21 @@ def test_a_pen_bounds_what_is_born_in_it_and_is_gone_with_it(stage: Stage) -> No
     assert not pen.folder.exists()
 
 
+def test_a_pen_that_was_forgotten_is_removed_by_the_next_one() -> None:
+    forgotten, fresh = make_pen("test-forgotten", 5), make_pen("test-fresh", 5)
+    if forgotten is None or fresh is None:
+        pytest.skip("this user may make no control groups")
+    os.utime(forgotten.folder, (1, 1))
+    following = make_pen("test-following", 5)
+    assert following is not None
+    assert [pen.folder.exists() for pen in (forgotten, fresh, following)] == [False, True, True]
+    with forgotten.around():
+        assert str(os.getpid()) in (forgotten.folder / "cgroup.procs").read_text().split()
+    for pen in (forgotten, fresh, following):
+        pen.close()
+    assert not any(pen.folder.exists() for pen in (forgotten, fresh, following))
+
+
 def test_processes_within_the_bound_are_nobodys_business(stage: Stage) -> None:
     ended = bounded(stage, "for i in $(seq 10); do sleep 0.8 & done; wait", Processes(20))
     assert (ended.stop, ended.exit_code, ended.said) == (None, 0, "")
