@@ -37,7 +37,12 @@ NotNegative = Annotated[StrictInt, Field(ge=0)]
 ExitCode = Annotated[StrictInt, Field(ge=1, le=255)]
 
 #: agents that need no entry under ``agents:``, by name, with the harness that drives each
-BUILT_IN_AGENTS: Mapping[str, str] = {"claude-code": "claude-code", "codex": "codex"}
+BUILT_IN_AGENTS: Mapping[str, str] = {
+    "claude-code": "claude-code",
+    "codex": "codex",
+    "gemini": "acp",
+    "opencode": "acp",
+}
 
 #: sections that later versions read; accepted and ignored
 RESERVED = ("stages", "budget", "questions", "governance", "workflow", "workers", "web")

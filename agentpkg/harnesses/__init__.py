@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from agentpkg.core.errors import BadInput
+from agentpkg.harnesses.acp import AcpHarness
 from agentpkg.harnesses.base import Harness
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
 from agentpkg.harnesses.codex import CodexHarness
@@ -14,7 +15,8 @@ ENTRY_POINTS = "agentpkg.harnesses"
 
 #: the built-in adapters; other people's cannot take their names
 HARNESSES: Mapping[str, Harness] = {
-    harness.name: harness for harness in (CommandHarness(), ReplayHarness(), ClaudeCodeHarness(), CodexHarness())
+    harness.name: harness
+    for harness in (CommandHarness(), ReplayHarness(), ClaudeCodeHarness(), CodexHarness(), AcpHarness())
 }
 
 

@@ -185,6 +185,13 @@ class Hearing(Protocol):
         """What the agent is sent so that it hears ``text``; None when it takes none at this moment."""
 
 
+@runtime_checkable
+class Finishing(Protocol):
+    """A reader that knows when its agent has nothing more to do; some agents stay all the same, and are ended then."""
+
+    finished: bool
+
+
 class Harness(Protocol):
     """One adapter. Instances hold no state; that of a session is in its reader."""
 

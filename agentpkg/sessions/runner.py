@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
-from agentpkg.harnesses.base import Hearing, Launch, Reader, Reply, Stream, StreamEnd
+from agentpkg.harnesses.base import Finishing, Hearing, Launch, Reader, Reply, Stream, StreamEnd
 from agentpkg.proc import Child, Load, Meter, Process, tasks
 from agentpkg.sessions.limits import Breach, Limit, Usage, WallTime
 from agentpkg.sessions.log import Redactor, SessionLog
@@ -141,6 +141,10 @@ class _Gauge:
         return self.last
 
 
+#: seconds that an agent may stay once its reader knows that it has nothing more to do
+_LINGER = 5.0
+
+
 class _Session:
     """One run in progress."""
 
@@ -157,6 +161,7 @@ class _Session:
         self.stop: Breach | None = None
         self.killed = False
         self.asked: list[tuple[float, int]] = []
+        self.done_since: float | None = None
 
     def watch(self, limits: Sequence[Limit]) -> None:
         """Reads until the agent's process has ended, or has used up its grace."""
@@ -171,10 +176,16 @@ class _Session:
                 if self.stop is None:
                     self._instruct()
                 self._look(limits, now)
-            if self.stop is not None and self._ask(now):
+            if (self.stop is not None and self._ask(now)) or self._lingers(now):
                 # it may have ended while it was waited for
                 self.killed = self.child.exit_code is None
                 return
+
+    def _lingers(self, now: float) -> bool:
+        """Whether an agent that has nothing more to do stays for too long."""
+        if self.done_since is None and isinstance(self.reader, Finishing) and self.reader.finished:
+            self.done_since = now
+        return self.done_since is not None and now - self.done_since >= _LINGER
 
     def look_back(self, limits: Sequence[Limit]) -> None:
         """The last look at the limits, when all of it is dead: what was used between two looks counts too."""

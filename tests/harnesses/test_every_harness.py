@@ -19,6 +19,7 @@ AGENTS: dict[str, Callable[[Path], SomeAgent]] = {
     "command": lambda root: SomeAgent(command=("cat",)),
     "replay": lambda root: SomeAgent(transcripts=_transcripts(root)),
     "claude-code": lambda root: _program(root, '{"type":"result","is_error":false,"result":"done"}'),
+    "acp": lambda root: _protocol(root),
     "codex": lambda root: _program(root, '{"type":"turn.completed","usage":{"input_tokens":1}}'),
 }
 
@@ -43,6 +44,18 @@ def _program(root: Path, said: str) -> SomeAgent:
     """A program that reads its prompt and says one line."""
     path = root / "program"
     path.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{said}'\n")
+    path.chmod(0o755)
+    return SomeAgent(command=(str(path),))
+
+
+def _protocol(root: Path) -> SomeAgent:
+    """A program that gives the answers of the Agent Client Protocol one after another."""
+    answers = [
+        '{"jsonrpc":"2.0","id":1,"result":{}}', '{"jsonrpc":"2.0","id":2,"result":{"sessionId":"c1"}}',
+        '{"jsonrpc":"2.0","id":10,"result":{"stopReason":"end_turn"}}',
+    ]  # fmt: skip
+    path = root / "program"
+    path.write_text("#!/bin/sh\ncat > /dev/null\n" + "".join(f"echo '{answer}'\n" for answer in answers))
     path.chmod(0o755)
     return SomeAgent(command=(str(path),))
 

@@ -1,0 +1,106 @@
+"""Any agent that speaks the Agent Client Protocol on its standard streams: gemini, opencode, goose, claude-code-acp, …
+
+Its requests for permission are answered by the package's scope. What it needs no permission for, by its own
+configuration, agentpkg does not hear of; the review looks at all that was committed.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+
+from agentpkg.core.errors import Lacking
+from agentpkg.harnesses import acp_messages, programs
+from agentpkg.harnesses.acp_stream import AcpReader
+from agentpkg.harnesses.base import Agent, Job, Launch, Reader
+
+#: how agents that are known by name are started in this protocol, and how they are installed
+KNOWN: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "gemini": (("gemini", "--acp", "--skip-trust"), "npm install -g @google/gemini-cli"),
+    "opencode": (("opencode", "acp"), "npm install -g opencode-ai"),
+    "goose": (("goose", "acp"), "see github.com/block/goose"),
+    "claude-code-acp": (("claude-code-acp",), "npm install -g @zed-industries/claude-code-acp"),
+}
+
+#: variables by program: have it ask before it changes anything, and leave alone what the project's folder would add
+_ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
+    "opencode": {
+        "OPENCODE_PERMISSION": json.dumps({"edit": "ask", "bash": "ask", "external_directory": "ask"}),
+        "OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
+    },
+}  # fmt: skip
+
+_WRITES = {
+    "gemini": (".gemini",), "opencode": (".local/share/opencode", ".config/opencode", ".cache/opencode"),
+    "goose": (".config/goose", ".local/share/goose"), "claude-code-acp": (".claude", ".claude.json"),
+}  # fmt: skip
+
+_HOSTS = {
+    "gemini": ("generativelanguage.googleapis.com:443", "cloudcode-pa.googleapis.com:443", "oauth2.googleapis.com:443"),
+    "claude-code-acp": ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude.com:443"),
+}
+
+
+class AcpHarness:
+    """``command: [program, argument, …]`` that speaks the protocol."""
+
+    name = "acp"
+
+    def problem(self, agent: Agent, repository: str) -> str | None:
+        """Why it cannot be started, None when it can."""
+        command, install = _command(agent)
+        if not command:
+            return "its `command` is missing: the program with what makes it speak ACP, as [gemini, --acp]"
+        return programs.missing(agent, command[0], install)
+
+    def program(self, agent: Agent) -> str | None:
+        """The program's absolute path."""
+        command, _ = _command(agent)
+        return programs.find(agent, command[0]) if command else None
+
+    def version_command(self, agent: Agent) -> tuple[str, ...] | None:
+        """``--version``, which all that are known have."""
+        found = self.program(agent)
+        known = found is not None and os.path.basename(found) in KNOWN
+        return (found, "--version") if found and known and "claude-code-acp" not in found else None
+
+    def launch(self, agent: Agent, job: Job) -> Launch:
+        """The program for one session. Raises :class:`~agentpkg.core.errors.Lacking` when it is not installed."""
+        command, install = _command(agent)
+        if not command:
+            raise Lacking(
+                f"agent {agent.name}: {self.problem(agent, job.repository)}", f"set agents.{agent.name}.command",
+                code="program_missing",
+            )  # fmt: skip
+        program = programs.require(agent, command[0], install)
+        name = os.path.basename(program)
+        preset = _ENVIRONMENT.get(name, {})
+        return Launch(
+            argv=(program, *command[1:]), stdin=acp_messages.initialize().decode(), keep_stdin=True,
+            env={key: value for key, value in preset.items() if key not in agent.environment},
+            reads=(*programs.reads(program), job.prompt_path, job.task_path), hosts=_HOSTS.get(name, ()),
+            writes=tuple(os.path.join(programs.home(), place) for place in _WRITES.get(name, ())),
+            files={"options.json": json.dumps(dict(agent.options), default=str)},
+        )  # fmt: skip
+
+    def reader(self, job: Job | None = None) -> Reader:
+        """Speaks with it."""
+        options = _options(job)
+        mode = options.get("mode")
+        also = frozenset(map(str, programs.items(options.get("allow"))))
+        return AcpReader(job, mode if isinstance(mode, str) else None, also)
+
+
+def _options(job: Job | None) -> Mapping[str, object]:
+    """The agent's options, as its launch left them for the reader, which runs in another process."""
+    try:
+        with open(os.path.join(job.folder if job else "", "options.json"), encoding="utf-8") as file:
+            return programs.mapping(json.load(file))
+    except (OSError, ValueError):
+        return {}
+
+
+def _command(agent: Agent) -> tuple[tuple[str, ...], str]:
+    known = KNOWN.get(agent.name)
+    if agent.command:
+        return agent.command, known[1] if known else "its maker's instructions"
+    return known if known else ((), "")

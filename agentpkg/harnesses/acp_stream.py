@@ -1,0 +1,269 @@
+"""One conversation with an ACP agent: understands its JSON-RPC lines, and says what comes next.
+
+Tolerant where agents differ: calls that appear first as an update or twice, fields that are missing, updates and
+methods that nobody knows. The order is initialize, session/new or session/load, session/set_mode if a mode is wanted,
+session/prompt, and further prompts for what there is to say.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from agentpkg.core.model import SessionEvent
+from agentpkg.core.scope import Scope
+from agentpkg.harnesses import acp_messages as say
+from agentpkg.harnesses.acp_permission import answer
+from agentpkg.harnesses.base import Fault, Job, Reply, Stream, StreamEnd, json_object, output
+from agentpkg.harnesses.faults import provider_message
+from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
+
+Said = Mapping[str, Any]
+Found = SessionEvent | Reply
+
+#: how often an agent that ended its turn at a refusal is told the reason and asked to go on
+_MOST_REASONS = 5
+
+#: the protocol's code for "sign in first"
+_SIGN_IN = -32000
+
+_COUNTS = {"inputTokens": "input_tokens", "outputTokens": "output_tokens", "cachedReadTokens": "cached_input_tokens",
+           "cachedWriteTokens": "cache_written_tokens", "thoughtTokens": "reasoning_tokens"}  # fmt: skip
+
+_TOLD = """\
+These calls were refused, since they are outside of what this work package may do:
+{reasons}
+Reach the goal of the work package another way, within its scope, and commit the result.
+"""
+
+
+class AcpReader:
+    """One session.
+
+    Args:
+        job: its prompt, worktree, scope and conversation; None for a reader that only understands.
+        mode: the mode of the agent to work in.
+        also: kinds of calls that are allowed besides what the scope allows.
+    """
+
+    def __init__(self, job: Job | None = None, mode: str | None = None, also: frozenset[str] = frozenset()) -> None:
+        self._prompt, self._resume = (job.prompt, job.resume) if job else ("", None)
+        self._worktree, self._scope = (job.worktree, job.scope) if job else ("/", Scope())
+        self._mode, self._also = mode, also
+        self._conversation: str | None = None
+        self._loading = False
+        self._next, self._open = say.PROMPT, 0
+        self._chunks: dict[str, list[str]] = {"text": [], "thinking": []}
+        self._reasons: list[str] = []
+        self._told_reasons = 0
+        self._denials: list[str] = []
+        self._usage: dict[str, Any] = {}
+        self._end: StreamEnd | None = None
+        self._last, self._complaint = "", ""
+        #: nothing more is to be said; agents that stay all the same may be ended
+        self.finished = False
+
+    # ----------------------------------------------------------------- lines
+
+    def feed(self, stream: Stream, line: str) -> Sequence[Found]:
+        """What a line means, and what is answered."""
+        said = json_object(line) if stream == "stdout" else None
+        if said is None or said.get("jsonrpc") != "2.0":
+            self._complaint = line.strip()[:1000] or self._complaint
+            return (output(stream, line),) if line.strip() else ()
+        if "method" in said:
+            return tuple(self._asked(said))
+        return tuple(self._answered(said))
+
+    def instruct(self, text: str) -> Reply | None:
+        """An instruction is a further turn; the agent takes it up when it has ended the one it is in."""
+        if self._conversation is None or self.finished:
+            return None
+        return self._turn(text)
+
+    def _turn(self, text: str) -> Reply:
+        assert self._conversation is not None
+        number, self._next, self._open = self._next, self._next + 1, self._open + 1
+        return Reply(say.prompt(number, self._conversation, text))
+
+    # ----------------------------------------------------------------- what the agent asks and tells
+
+    def _asked(self, said: Said) -> Iterator[Found]:
+        method, params = str(said["method"]), mapping(said.get("params"))
+        if method == "session/update":
+            if not self._loading:
+                yield from self._update(mapping(params.get("update")))
+        elif method == "session/request_permission":
+            yield from self._permission(said.get("id"), params)
+        elif "id" in said:
+            yield Reply(say.not_offered(said["id"], method))
+            yield unknown(params, method)
+        else:
+            yield unknown(params, method)
+
+    def _permission(self, number: Any, params: Said) -> Iterator[Found]:
+        call = mapping(params.get("toolCall"))
+        title = short(str(call.get("title") or call.get("toolCallId") or "a call"), 300)
+        found = answer(params, self._scope, self._worktree, self._also)
+        if found.refused:
+            self._denials.append(f"{title}: {found.refused}")
+            self._reasons.append(found.refused)
+        yield from self._spoken()
+        text = f"{title}: {found.refused}" if found.refused else title
+        yield SessionEvent("permission", text, {"decision": "refused" if found.refused else "allowed"})
+        yield Reply(say.permission(number, found.option))
+
+    def _update(self, update: Said) -> Iterator[Found]:
+        kind = str(update.get("sessionUpdate"))
+        chunks = {"agent_message_chunk": "text", "agent_thought_chunk": "thinking"}
+        if kind in chunks:
+            self._chunks[chunks[kind]].append(str(mapping(update.get("content")).get("text") or ""))
+            return
+        yield from self._spoken()
+        match kind:
+            case "tool_call" | "tool_call_update":
+                yield _tool(update)
+            case "plan":
+                lines = [
+                    f"{mapping(e).get('status')}: {mapping(e).get('content')}" for e in items(update.get("entries"))
+                ]
+                yield SessionEvent("plan", short("\n".join(lines)))
+            case "usage_update":
+                cost = mapping(update.get("cost"))
+                if cost.get("amount") is not None:
+                    self._usage[f"cost_{str(cost.get('currency') or 'usd').lower()}"] = str(cost["amount"])
+            case "user_message_chunk" | "available_commands_update" | "current_mode_update" | "session_info_update":
+                pass
+            case _:
+                yield unknown(update, kind)
+
+    def _spoken(self) -> Iterator[SessionEvent]:
+        """What was said in pieces, as whole events."""
+        for kind, parts in self._chunks.items():
+            text = "".join(parts)
+            parts.clear()
+            if text.strip():
+                self._last = text if kind == "text" else self._last
+                yield SessionEvent(kind, text)
+
+    # ----------------------------------------------------------------- answers to what was said
+
+    def _answered(self, said: Said) -> Iterator[Found]:
+        number, error, result = said.get("id"), said.get("error"), mapping(said.get("result"))
+        if number == say.INITIALIZE:
+            yield from self._failed(error) if error else self._initialized(result)
+        elif number == say.SESSION:
+            yield from self._opened(error, result)
+        elif number == say.MODE:
+            if error:
+                yield SessionEvent("notice", f"mode {self._mode}: {mapping(error).get('message')}")
+            yield self._turn(self._prompt)
+        elif whole(number) >= say.PROMPT:
+            self._open -= 1
+            yield from self._failed(error) if error else self._ended_turn(result)
+        else:
+            yield unknown(said, "answer")
+
+    def _initialized(self, result: Said) -> Iterator[Found]:
+        info = mapping(result.get("agentInfo"))
+        if info:
+            yield SessionEvent("notice", f"agent {info.get('name')} {info.get('version')}")
+        can_load = mapping(result.get("agentCapabilities")).get("loadSession") is True
+        self._loading = bool(self._resume) and can_load
+        opening = say.load_session(self._worktree, self._resume) if self._loading and self._resume else None
+        yield Reply(opening or say.new_session(self._worktree))
+
+    def _opened(self, error: Any, result: Said) -> Iterator[Found]:
+        if error and self._loading:
+            self._loading, self._resume = False, None
+            yield SessionEvent("notice", f"a new conversation is begun: {mapping(error).get('message')}")
+            yield Reply(say.new_session(self._worktree))
+            return
+        if error:
+            yield from self._failed(error)
+            return
+        self._conversation = str((self._resume if self._loading else None) or result.get("sessionId"))
+        self._loading = False
+        model = str(mapping(result.get("models")).get("currentModelId") or "")
+        data = {"conversation": self._conversation, "model": model}
+        yield SessionEvent("session", f"conversation {self._conversation}", data)
+        yield Reply(say.set_mode(self._conversation, self._mode)) if self._mode else self._turn(self._prompt)
+
+    def _ended_turn(self, result: Said) -> Iterator[Found]:
+        yield from self._spoken()
+        self._count(result)
+        reason = str(result.get("stopReason") or "end_turn")
+        bad = reason in ("refusal", "max_tokens", "max_turn_requests")
+        self._end = StreamEnd(error=bad, text=f"it stopped: {reason}" if bad else short(self._last))
+        if self._open > 0:
+            return
+        if self._reasons and self._told_reasons < _MOST_REASONS and not bad:
+            self._told_reasons += 1
+            reasons = "\n".join(f"- {one}" for one in dict.fromkeys(self._reasons))
+            self._reasons.clear()
+            yield SessionEvent("notice", "it is told why calls were refused")
+            yield self._turn(_TOLD.format(reasons=reasons))
+            return
+        yield from self._finish()
+
+    def _count(self, result: Said) -> None:
+        usage = mapping(result.get("usage"))
+        counts = {name: whole(usage.get(key)) for key, name in _COUNTS.items() if key in usage}
+        quota = mapping(mapping(mapping(result.get("_meta")).get("quota")).get("token_count"))
+        counts |= {key: whole(quota[key]) for key in ("input_tokens", "output_tokens") if key in quota}
+        for name, count in counts.items():
+            self._usage[name] = whole(self._usage.get(name)) + count
+
+    def _failed(self, error: Any) -> Iterator[Found]:
+        yield from self._spoken()
+        text = _error_text(mapping(error))
+        code = mapping(error).get("code")
+        fault: Fault = "provider" if provider_message([text]) else "environment" if code == _SIGN_IN else "agent"
+        self._end = StreamEnd(error=True, text=short(text), fault=fault)
+        yield SessionEvent("notice", short(text, 1000))
+        if self._open <= 0:
+            yield from self._finish()
+
+    def _finish(self) -> Iterator[Found]:
+        self.finished = True
+        if self._usage:
+            yield SessionEvent("usage", ", ".join(f"{k} {v}" for k, v in self._usage.items()), self._usage)
+        yield Reply(b"", close=True)
+
+    # ----------------------------------------------------------------- the end
+
+    def end(self, exit_code: int) -> StreamEnd:
+        """How the last turn ended; an agent that went away in the middle of one has failed."""
+        denials = tuple(self._denials[-100:])
+        if self._end is not None and self._open <= 0:
+            return StreamEnd(
+                error=self._end.error, text=self._end.text, fault=self._end.fault, usage=self._usage, denials=denials
+            )
+        text = self._complaint or "it went away in the middle of a turn"
+        fault: Fault = "provider" if provider_message([text]) else "agent"
+        return StreamEnd(error=True, text=short(text), usage=self._usage, denials=denials, fault=fault)
+
+
+def _tool(update: Said) -> SessionEvent:
+    number, status = str(update.get("toolCallId")), str(update.get("status") or "")
+    if status in ("completed", "failed"):
+        texts = [_content(mapping(part)) for part in items(update.get("content"))]
+        text = "\n".join(filter(None, texts)) or str(update.get("title") or "")
+        return SessionEvent("tool_result", short(text), {"id": number, "error": status == "failed"})
+    places = [str(mapping(place).get("path")) for place in items(update.get("locations"))]
+    text = str(update.get("title") or ", ".join(places))
+    data = {"id": number, "tool": str(update.get("kind") or "tool"), "input": bounded(update.get("rawInput") or {})}
+    return SessionEvent("tool", short(text, 500), data)
+
+
+def _content(part: Said) -> str:
+    if part.get("type") == "diff":
+        return f"changes {part.get('path')}"
+    return str(mapping(part.get("content")).get("text") or "")
+
+
+def _error_text(error: Said) -> str:
+    data = error.get("data")
+    more = data if isinstance(data, str) else mapping(data).get("message") or mapping(data).get("details") or ""
+    if not more and data:
+        more = json.dumps(data, default=str)
+    return ": ".join(part for part in (str(error.get("message") or "it failed"), str(more)) if part)

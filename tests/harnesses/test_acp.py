@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentpkg.core.model import SessionEvent
+from agentpkg.core.scope import Scope
+from agentpkg.harnesses.acp_permission import answer, refuse
+from agentpkg.harnesses.acp_stream import AcpReader
+from agentpkg.harnesses.base import Reply
+from tests.support.sessions_jobs import job
+
+SCOPE = Scope(owned=("src/",), commands=("cargo test",))
+OPTIONS = [
+    {"optionId": "always", "name": "Always", "kind": "allow_always"},
+    {"optionId": "yes", "name": "y", "kind": "allow_once"},
+    {"optionId": "no", "name": "No", "kind": "reject_once"},
+]  # fmt: skip
+
+
+class Talk:
+    """A conversation with a reader, line by line."""
+
+    def __init__(self, root: Path, **more: Any) -> None:
+        self.reader = AcpReader(job(root, scope=SCOPE, **more))
+        self.events: list[SessionEvent] = []
+        self.closed = False
+
+    def __call__(self, **said: Any) -> list[dict[str, Any]]:
+        """What is answered to one message."""
+        answers = []
+        for found in self.reader.feed("stdout", json.dumps({"jsonrpc": "2.0", **said})):
+            if isinstance(found, Reply):
+                self.closed = self.closed or found.close
+                answers += [json.loads(line) for line in found.data.splitlines()]
+            else:
+                self.events.append(found)
+        return answers
+
+    def begin(self, **capabilities: Any) -> list[dict[str, Any]]:
+        self(id=1, result={"protocolVersion": 1, "agentCapabilities": capabilities})
+        return self(id=2, result={"sessionId": "c1"})
+
+    def update(self, what: str, **more: Any) -> list[dict[str, Any]]:
+        return self(method="session/update", params={"sessionId": "c1", "update": {"sessionUpdate": what, **more}})
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Talk:
+    return Talk(tmp_path)
+
+
+def test_a_session_is_opened_and_prompted(talk: Talk, tmp_path: Path) -> None:
+    (opening,) = talk(id=1, result={"protocolVersion": 1})
+    assert (opening["method"], opening["params"]["cwd"]) == ("session/new", str(tmp_path))
+    (prompt,) = talk(id=2, result={"sessionId": "c1"})
+    assert (prompt["method"], prompt["params"]["prompt"][0]["text"]) == ("session/prompt", "# Mission\nDo it.\n")
+    assert [event.data["conversation"] for event in talk.events if event.kind == "session"] == ["c1"]
+
+
+def test_pieces_of_text_become_one_event(talk: Talk) -> None:
+    talk.begin()
+    talk.update("agent_message_chunk", content={"type": "text", "text": "I "})
+    talk.update("agent_message_chunk", content={"type": "text", "text": "begin"})
+    talk.update("tool_call", toolCallId="t1", title="Write a", kind="edit")
+    assert [(event.kind, event.text) for event in talk.events[-2:]] == [("text", "I begin"), ("tool", "Write a")]
+
+
+def test_the_end_of_the_turn_ends_the_session(talk: Talk) -> None:
+    talk.begin()
+    talk(id=10, result={"stopReason": "end_turn", "usage": {"inputTokens": 5, "outputTokens": 2, "totalTokens": 7}})
+    assert (talk.closed, talk.reader.finished) == (True, True)
+    end = talk.reader.end(0)
+    assert (end.error, end.usage) == (False, {"input_tokens": 5, "output_tokens": 2})
+
+
+def test_a_request_is_answered_for_this_once_by_the_scope(talk: Talk, tmp_path: Path) -> None:
+    talk.begin()
+    good = {"toolCallId": "t1", "kind": "edit", "locations": [{"path": str(tmp_path / "src/a")}]}
+    bad = {"toolCallId": "t2", "kind": "edit", "title": "Write", "locations": [{"path": str(tmp_path / "docs/a")}]}
+    (yes,) = talk(id="a", method="session/request_permission", params={"toolCall": good, "options": OPTIONS})
+    (no,) = talk(id="b", method="session/request_permission", params={"toolCall": bad, "options": OPTIONS})
+    assert yes == {"jsonrpc": "2.0", "id": "a", "result": {"outcome": {"outcome": "selected", "optionId": "yes"}}}
+    assert no["result"]["outcome"]["optionId"] == "no"
+    assert [event.data["decision"] for event in talk.events if event.kind == "permission"] == ["allowed", "refused"]
+    (again,) = talk(id=10, result={"stopReason": "cancelled"})
+    assert "docs/a is out of scope" in again["params"]["prompt"][0]["text"]
+    talk(id=11, result={"stopReason": "end_turn"})
+    assert talk.closed
+    assert len(talk.reader.end(0).denials) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        ({"kind": "execute", "rawInput": {"command": "cargo test"}}, "forbidden"),
+        ({"kind": "execute", "title": "cargo test --all"}, "forbidden"), ({"kind": "execute", "title": "make"}, None),
+        ({"kind": "edit", "content": [{"type": "diff", "path": "docs/a"}]}, "out of scope"),
+        ({"kind": "other", "rawInput": {"filepath": "../x"}}, "outside"), ({"kind": "read"}, None),
+        ({}, "nothing is known"),
+        ({"kind": "fetch", "rawInput": {"url": "http://x"}}, "nothing is known"),
+        ({"kind": "edit", "rawInput": {"changes": {"docs/b": {}}}}, "out of scope"),
+    ],
+)  # fmt: skip
+def test_calls_are_judged_by_whatever_they_tell(tmp_path: Path, call: dict[str, Any], word: str | None) -> None:
+    found = refuse(call, SCOPE, str(tmp_path))
+    assert (found is None) if word is None else (word in str(found))
+
+
+def test_nothing_is_ever_allowed_for_good(tmp_path: Path) -> None:
+    found = answer({"toolCall": {"kind": "read"}, "options": OPTIONS[:1]}, SCOPE, str(tmp_path))
+    assert found.option is None
+    assert found.refused
+
+
+def test_an_earlier_conversation_is_loaded_without_its_echo(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, resume="c0")
+    (load,) = talk(id=1, result={"agentCapabilities": {"loadSession": True}})
+    assert (load["method"], load["params"]["sessionId"]) == ("session/load", "c0")
+    talk.update("agent_message_chunk", content={"type": "text", "text": "an echo"})
+    (prompt,) = talk(id=2, result={})
+    assert prompt["params"]["sessionId"] == "c0"
+    assert "an echo" not in [event.text for event in talk.events]
+
+
+def test_where_it_cannot_be_loaded_a_new_one_is_begun(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, resume="c0")
+    talk(id=1, result={"agentCapabilities": {"loadSession": True}})
+    (again,) = talk(id=2, error={"code": -32602, "message": "no such session"})
+    assert again["method"] == "session/new"
+
+
+def test_an_instruction_is_a_turn_of_its_own(talk: Talk) -> None:
+    assert talk.reader.instruct("too early") is None
+    talk.begin()
+    told = talk.reader.instruct("Look at b as well.")
+    assert told is not None
+    assert json.loads(told.data)["params"]["prompt"][0]["text"] == "Look at b as well."
+    talk(id=10, result={"stopReason": "end_turn"})
+    assert not talk.closed
+    talk(id=11, result={"stopReason": "end_turn"})
+    assert talk.closed
+
+
+def test_what_is_not_offered_is_refused_and_kept(talk: Talk) -> None:
+    (answer,) = talk(id=7, method="fs/write_text_file", params={"path": "/etc/passwd"})
+    assert answer["error"]["code"] == -32601
+    assert talk.events[-1].kind == "other"
+
+
+def test_errors_end_it_and_say_whose_they_are(talk: Talk) -> None:
+    talk.begin()
+    talk(id=10, error={"code": -32603, "message": "Internal error", "data": {"details": "API Error: 529 Overloaded"}})
+    end = talk.reader.end(0)
+    assert (end.error, end.fault) == (True, "provider")
+
+
+def test_one_that_goes_away_in_the_middle_has_failed(talk: Talk) -> None:
+    talk.begin()
+    assert talk.reader.end(0).error is True
