@@ -29,6 +29,7 @@ OUTSIDE = {
     "git": ("git",), "gitdb": ("git",), "nats": ("bus",), "nkeys": ("bus",), "rich": ("cli",), "click": ("cli",),
     "yaml": ("config", "features", "harnesses"), "pydantic": ("config", "features"), "networkx": ("core",),
     "jinja2": ("prompts",), "keyring": ("secrets",), "subprocess": ("proc", "git.repo"), "multiprocessing": (),
+    "acp": ("harnesses.acp_messages",),
 }  # fmt: skip
 
 

@@ -42,6 +42,7 @@ BUILT_IN_AGENTS: Mapping[str, str] = {
     "codex": "codex",
     "gemini": "acp",
     "opencode": "acp",
+    "aider": "aider",
 }
 
 #: sections that later versions read; accepted and ignored

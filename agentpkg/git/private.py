@@ -93,7 +93,7 @@ def make_private(
     for folder in (*_FOLDERS, f"worktrees/{admin.name}"):
         (draft / folder).mkdir(mode=0o700, parents=True)
     _write_common(repo, draft, branch, head, identity)
-    borrowed = alternates_line(repo.objects, private)
+    borrowed = _alternates(repo.objects, private)
     if covering:
         (draft / "objects" / BASE).mkdir(mode=0o700)
         borrowed = os.fsencode(BASE) + b"\n"
@@ -248,11 +248,35 @@ def _write_worktree(to: Path, admin: Path, worktree: Path, branch: str) -> None:
 
 
 def _packed_refs(repo: Repository, branch: str, head: str) -> bytes:
-    """All branches and tags, sorted by name as the header promises, the own branch at ``head``."""
-    listed = repo.git.run("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags").stdout
-    refs = {name: id_ for id_, _, name in (line.partition(b" ") for line in listed.splitlines())}
-    refs[os.fsencode(f"refs/heads/{branch}")] = head.encode()
-    return b"# pack-refs with: sorted \n" + b"".join(refs[name] + b" " + name + b"\n" for name in sorted(refs))
+    """All branches and tags as the header promises: sorted by name, and with what tags are about.
+
+    Programs that read the file by themselves (GitPython) want the latter; the own branch is at ``head``.
+    """
+    form = "--format=%(objectname) %(*objectname) %(*objecttype) %(refname)"
+    lines = [
+        line.split(b" ", 3)
+        for line in repo.git.run("for-each-ref", form, "refs/heads", "refs/tags").stdout.splitlines()
+    ]
+    refs = {name: (id_, peeled) for id_, peeled, _, name in lines}
+    refs[os.fsencode(f"refs/heads/{branch}")] = head.encode(), b""
+    # a tag of a tag is not followed to its end; then the file promises less
+    promise = b"sorted" if any(kind == b"tag" for _, _, kind, _ in lines) else b"peeled fully-peeled sorted"
+    if promise == b"sorted":
+        refs = {name: (id_, b"") for name, (id_, _) in refs.items()}
+    return b"# pack-refs with: " + promise + b" \n" + b"".join(_packed(name, *refs[name]) for name in sorted(refs))
+
+
+def _packed(name: bytes, id_: bytes, peeled: bytes) -> bytes:
+    return id_ + b" " + name + b"\n" + (b"^" + peeled + b"\n" if peeled else b"")
+
+
+def _alternates(objects: Path, private: Path) -> bytes:
+    """The file that borrows the repository's objects: absolute, since not every reader of it (gitdb) knows better.
+
+    A name that would have to be quoted is given as git alone reads it.
+    """
+    path = os.fsencode(objects)
+    return alternates_line(objects, private) if set(path) & set(b'\n"\\#') else path + b"\n"
 
 
 def _exclude(file: Path, paths: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from agentpkg.core.errors import BadInput
 from agentpkg.harnesses.acp import AcpHarness
+from agentpkg.harnesses.aider import AiderHarness
 from agentpkg.harnesses.base import Harness
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
 from agentpkg.harnesses.codex import CodexHarness
@@ -16,7 +17,14 @@ ENTRY_POINTS = "agentpkg.harnesses"
 #: the built-in adapters; other people's cannot take their names
 HARNESSES: Mapping[str, Harness] = {
     harness.name: harness
-    for harness in (CommandHarness(), ReplayHarness(), ClaudeCodeHarness(), CodexHarness(), AcpHarness())
+    for harness in (
+        CommandHarness(),
+        ReplayHarness(),
+        ClaudeCodeHarness(),
+        CodexHarness(),
+        AcpHarness(),
+        AiderHarness(),
+    )
 }
 
 

@@ -5,24 +5,28 @@ starts the agent's process itself, and takes part in an event loop, where a harn
 """
 
 import json
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from typing import Any, Protocol
 
 #: the calls that a session makes, by the number each carries; prompts count on from the last
 INITIALIZE, SESSION, MODE, PROMPT = 1, 2, 3, 10
+
+
+class _Model(Protocol):
+    """A message of the SDK's."""
+
+    def model_dump(self, *, mode: str, by_alias: bool, exclude_none: bool) -> dict[str, Any]:
+        """Its fields as JSON data."""
 
 
 def _line(data: dict[str, Any]) -> bytes:
     return json.dumps({"jsonrpc": "2.0", **data}, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def _call(number: int, method: str, params: "BaseModel") -> bytes:
+def _call(number: int, method: str, params: _Model) -> bytes:
     return _line({"id": number, "method": method, "params": _plain(params)})
 
 
-def _plain(model: "BaseModel") -> Any:
+def _plain(model: _Model) -> dict[str, Any]:
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from agentpkg.harnesses import guard, programs
 from agentpkg.harnesses.base import Agent, Job, Launch, Reader, SignIn
-from agentpkg.harnesses.claude_stream import ClaudeReader
+from agentpkg.harnesses.claude_stream import ClaudeReader, user_message
 
 PROGRAM = "claude"
 INSTALL = "npm install -g @anthropic-ai/claude-code"
@@ -39,7 +39,7 @@ _HOSTS = ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude
 
 
 class ClaudeCodeHarness:
-    """``claude -p`` with its JSON stream, a hook that knows the package's scope, and the prompt on standard input."""
+    """``claude -p`` with JSON streams in and out, and a hook that knows the package's scope."""
 
     name = "claude-code"
 
@@ -79,7 +79,8 @@ class ClaudeCodeHarness:
         program = programs.require(agent, PROGRAM, INSTALL)
         files = dict(_files(job))
         return Launch(
-            argv=(program, *agent.command[1:], *_arguments(agent, job, files)), stdin=job.prompt, files=files,
+            argv=(program, *agent.command[1:], *_arguments(agent, job, files)), files=files,
+            stdin=user_message(job.prompt).decode(), keep_stdin=True,
             env=_environment(agent), writes=_state(), reads=(
                 *programs.reads(program), *guard.reads(), job.folder, job.prompt_path, job.task_path,
             ), hosts=_hosts(agent),
@@ -96,7 +97,8 @@ def conversation(session: str) -> str:
 
 
 def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
-    yield from ("-p", "--output-format", "stream-json", "--verbose", "--setting-sources", "user")
+    yield from ("-p", "--output-format", "stream-json", "--input-format", "stream-json", "--verbose")
+    yield from ("--setting-sources", "user")
     yield from ("--settings", os.path.join(job.folder, "settings.json"), "--permission-mode", "dontAsk")
     if job.resume and _kept(job.resume):
         yield from ("--resume", job.resume)

@@ -1,5 +1,6 @@
 """The JSON lines of Claude Code's ``--output-format stream-json`` (code.claude.com/docs/en/headless), as events."""
 
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,12 @@ _COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens",
            "cache_creation_input_tokens": "cache_written_tokens"}  # fmt: skip
 
 
+def user_message(text: str) -> bytes:
+    """What a user says, as a line of ``--input-format stream-json``."""
+    message = {"role": "user", "content": [{"type": "text", "text": text}]}
+    return json.dumps({"type": "user", "message": message}).encode() + b"\n"
+
+
 class ClaudeReader:
     """Understands one session; what it does not know becomes an event of kind ``other``."""
 
@@ -37,6 +44,12 @@ class ClaudeReader:
         self._complaint = ""
         self._retry: Said = {}
         self._resets: int | None = None
+        #: its work is done; what it may have started in the background gets some seconds
+        self.finished = False
+
+    def instruct(self, text: str) -> Reply | None:
+        """A word of the user's, which it hears at its next call of the model."""
+        return None if self.finished else Reply(user_message(text))
 
     def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
         """What a line means."""
@@ -46,7 +59,7 @@ class ClaudeReader:
             return (output(stream, line),) if line.strip() else ()
         return tuple(self._understand(said))
 
-    def _understand(self, said: Said) -> Iterator[SessionEvent]:
+    def _understand(self, said: Said) -> Iterator[SessionEvent | Reply]:
         match said.get("type"):
             case "system":
                 yield from self._system(said)
@@ -55,8 +68,10 @@ class ClaudeReader:
             case "user":
                 yield from self._user(mapping(said.get("message")))
             case "result":
-                self._result = said
+                self._result, self.finished = said, True
                 yield SessionEvent("usage", _usage_line(said), _usage(said))
+                # it answers what it was told meanwhile, and ends
+                yield Reply(b"", close=True)
             case "rate_limit_event":
                 yield self._rate_limit(mapping(said.get("rate_limit_info")))
             case kind:

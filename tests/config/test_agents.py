@@ -40,7 +40,7 @@ def test_built_in_agents_need_no_entry_and_can_be_changed_by_one() -> None:
     settings = parse(TEXT, "c.yaml", {}).settings
     assert agent_named(settings, "claude-code").harness == "claude-code"
     assert (agent_named(settings, "codex").harness, agent_named(settings, "codex").model) == ("codex", "large")
-    assert known_agents(settings) == ("mine", "other", "codex", "claude-code", "gemini", "opencode")
+    assert known_agents(settings) == ("mine", "other", "codex", "claude-code", "gemini", "opencode", "aider")
 
 
 def test_an_unknown_agent_is_an_error_with_the_nearest_name_and_none_at_all_another() -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import conversation
+from agentpkg.engine import attach, conversation, dispatch, telling
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
 from agentpkg.proc import run
 from tests.support.clis import agent_shop, cli, log_of
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import Cut, Fail, Flood, Hang, ModelServer, Say, Shell, Turn, Write
 from tests.support.sessions_jobs import SomeAgent, job
+from tests.support.wait import until
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +137,21 @@ def test_the_next_try_goes_on_in_the_same_conversation(shops: ShopFactory, model
     assert len({one.id for one in kept if one}) == 1
 
 
+def test_it_hears_what_it_is_told_while_it_works(shops: ShopFactory, model: ModelServer) -> None:
+    waiting = "touch src/waiting; while [ ! -e src/go ]; do sleep 0.1; done; rm src/waiting src/go"
+    shop = _shop(shops, model.play((Shell(f"cd src; cd ..; {waiting}"),), (Write("src/wp01.txt", "one\n"),), _commit()))
+    project = shop.project
+    session = dispatch.start(project, project.good_feature(shop.feature), "WP01", dispatch.Wish()).session.id
+    source = shop.repo / ".worktrees" / "003-auth-system-WP01" / "src"
+    until(lambda: (source / "waiting").exists(), what="its first command", seconds=60)
+    assert telling.tell(shop.project, shop.feature, "WP01", "Speak of purple elephants.").session == session
+    until(lambda: any(one["kind"] == "told" for one in log_of(shop)), what="the instruction's delivery", seconds=60)
+    (source / "go").touch()
+    attach.wait(shop.project, session)
+    assert shop.row("WP01").state is State.FOR_REVIEW
+    assert "purple elephants" in model.asked()[1].text
+
+
 def test_the_projects_instructions_are_told_and_its_hooks_are_not_run(shops: ShopFactory, model: ModelServer) -> None:
     shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), _commit()))
     (shop.repo / "CLAUDE.md").write_text("Be kind.\n@AGENTS.md\n")
@@ -158,7 +174,7 @@ def test_where_the_hook_cannot_judge_nothing_is_changed(tmp_path: Path, model: M
     launch = ClaudeCodeHarness().launch(agent, job(tmp_path, folder=str(tmp_path / "harness")))
     (tmp_path / "harness" / "settings.json").write_text(launch.files["settings.json"])
     env = {**os.environ, **launch.env, "ANTHROPIC_API_KEY": "sk-scripted", "ANTHROPIC_BASE_URL": url}
-    run(launch.argv, env=env, cwd=tmp_path, timeout=60, stdin=b"Do it.")
+    run(launch.argv, env=env, cwd=tmp_path, timeout=60, stdin=str(launch.stdin).encode())
     assert "so it is refused" in model.asked()[1].text
     assert not {"x.txt", "y.txt"} & {path.name for path in tmp_path.iterdir()}
 

@@ -8,6 +8,7 @@ import pytest
 from agentpkg.core.model import SessionEvent
 from agentpkg.core.scope import Scope
 from agentpkg.harnesses import guard
+from agentpkg.harnesses.base import Reply
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness, conversation
 from agentpkg.harnesses.claude_stream import ClaudeReader
 from tests.support.sessions_jobs import SomeAgent, job
@@ -88,6 +89,16 @@ def test_an_end_by_the_provider_is_told_as_such(text: str, status: int | None, f
     assert (end.retry_after or 0) > 0 if "|" in text else end.retry_after is None
 
 
+def test_an_instruction_is_a_message_of_the_users_until_its_work_is_done() -> None:
+    reader = ClaudeReader()
+    told = reader.instruct("Look at b.")
+    assert told is not None
+    assert json.loads(told.data)["message"]["content"] == [{"type": "text", "text": "Look at b."}]
+    found = reader.feed("stdout", '{"type":"result","is_error":false}')
+    assert [one.close for one in found if isinstance(one, Reply)] == [True]
+    assert reader.instruct("Too late.") is None
+
+
 def test_a_flag_that_this_version_lacks_is_said() -> None:
     end = _end(exit_code=1, stderr="error: unknown option '--setting-sources'")
     assert end.error is True
@@ -102,7 +113,7 @@ def test_a_killed_one_claims_nothing() -> None:
 
 def test_prompt_and_scope_travel_by_stdin_and_files(tmp_path: Path) -> None:
     launch = ClaudeCodeHarness().launch(SomeAgent(command=("/bin/cat",)), job(tmp_path, scope=Scope(owned=("src/",))))
-    assert launch.stdin == "# Mission\nDo it.\n"
+    assert json.loads(launch.stdin or "")["message"]["content"][0]["text"] == "# Mission\nDo it.\n"
     assert json.loads(launch.files["scope.json"])["scope"]["owned"] == ["src/"]
     assert "Bash" not in launch.argv
     assert "Write" not in launch.argv

@@ -20,6 +20,7 @@ AGENTS: dict[str, Callable[[Path], SomeAgent]] = {
     "replay": lambda root: SomeAgent(transcripts=_transcripts(root)),
     "claude-code": lambda root: _program(root, '{"type":"result","is_error":false,"result":"done"}'),
     "acp": lambda root: _protocol(root),
+    "aider": lambda root: _program(root, "Tokens: 2.6k sent, 25 received."),
     "codex": lambda root: _program(root, '{"type":"turn.completed","usage":{"input_tokens":1}}'),
 }
 

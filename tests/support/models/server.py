@@ -57,6 +57,8 @@ class ModelServer:
     """
 
     model: str = "scripted-1"
+    #: what requests beside the script get: titles, commit messages
+    aside: str = "ok"
     requests: list[Request] = field(default_factory=list)
     _scripts: dict[str, _Script] = field(default_factory=dict)
     _closed: threading.Event = field(default_factory=threading.Event)
@@ -89,7 +91,7 @@ class ModelServer:
             self.requests.append(request)
             script = self._scripts.get(request.script)
             if request.side or script is None:
-                return (Say("ok"),)
+                return (Say(self.aside),)
             script.taken += 1
             if script.loop:
                 return script.turns[(script.taken - 1) % len(script.turns)]
