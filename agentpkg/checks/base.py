@@ -47,8 +47,8 @@ class Enclosed(Protocol):
     def keep(self) -> tuple[int, ...]:
         """Descriptors that it needs."""
 
-    def failed_to_start(self, exit_code: int | None) -> bool:
-        """Whether the walls, and not the command, ended so."""
+    def failed_to_start(self, exit_code: int | None, said: str) -> str | None:
+        """Why the walls, and not the command, ended so; None when they did not."""
 
     def close(self) -> None:
         """Gives up what is held for it."""

@@ -35,12 +35,10 @@ def execute(
     )  # fmt: skip
     try:
         result = _run(inside.argv, inside.env, place, timeout, cancelled, inside.keep)
-        if not (result.cancelled or result.timed_out) and inside.failed_to_start(result.exit_code):
-            said = result.stdout.decode("utf-8", "replace").strip().splitlines()
-            raise Lacking(
-                f"the sandbox did not start: {said[-1][:300] if said else 'it said nothing'}",
-                "`agentpkg doctor` tells more; isolation.level can ask for less", code="isolation_unavailable",
-            )  # fmt: skip
+        said = result.stdout.decode("utf-8", "replace")
+        if not (result.cancelled or result.timed_out) and (why := inside.failed_to_start(result.exit_code, said)):
+            fix = "`agentpkg doctor` tells more; isolation.level can ask for less"
+            raise Lacking(why, fix, code="isolation_unavailable")
         return result
     finally:
         inside.close()

@@ -8,7 +8,7 @@ process is written down first, and what was found before anything is given back.
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from agentpkg.git.admission import Admitted, Refused, Request, admit
 from agentpkg.git.admission_policy import Guard
 from agentpkg.git.discover import Repository, admin_dir_of
 from agentpkg.git.identity import user_identity
-from agentpkg.git.repo import Git, GitFailed
+from agentpkg.git.repo import Enclose, Git, GitFailed, git_program
 from agentpkg.git.walk import blocking_files
 from agentpkg.harnesses.base import StreamEnd
 from agentpkg.ledger.ledger import Ledger
@@ -182,6 +182,18 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     return found
 
 
+def enclosing(plan: SessionPlan) -> Enclose:
+    """The walls of a session, around a git that reads what it made: all of it read-only, without a network."""
+    from agentpkg.isolation import Walls
+
+    walls = Walls(plan.isolation, plan.walls)
+
+    def enclose(reads: Sequence[Path], writes: Sequence[Path]) -> tuple[str, ...]:
+        return walls.reader(git_program(), tuple(map(str, reads)), tuple(map(str, writes)))
+
+    return enclose
+
+
 def _planted(worktree: Path) -> list[str]:
     """What stands in place of the worktree's ``.git`` file; giving the worktree back moves it aside."""
     here = worktree / ".git"
@@ -195,7 +207,7 @@ def _request(desk: Desk, plan: SessionPlan, redactor: Redactor) -> Request:
     return Request(
         private=Path(plan.private), branch=plan.branch, old=plan.old_head,
         targets=tuple(tip for tip in (plan.base, now) if tip), find_secret=redactor.find,
-        guard=Guard(plan.features_dirs), foreign=tuple(_foreign(desk, plan)),
+        guard=Guard(plan.features_dirs), foreign=tuple(_foreign(desk, plan)), enclose=enclosing(plan),
     )  # fmt: skip
 
 
@@ -225,7 +237,7 @@ def _snapshot(desk: Desk, plan: SessionPlan, folder: Path) -> tuple[str | None, 
             kept = snapshots.snapshot(
                 desk.control, made, plan.worktree, head,
                 provided=worktrees.provided(desk.repository, plan.worktree),
-                excludes=user_identity(desk.repository.work_tree).excludes_file,
+                excludes=user_identity(desk.repository.work_tree).excludes_file, enclose=enclosing(plan),
             )  # fmt: skip
         except GitFailed:
             # the tip is nonsense, which admission will say; measured against where the session began instead

@@ -41,7 +41,7 @@ class ReviewWalls:
     @property
     def moves(self) -> bool:
         """Whether a copy can appear under another path."""
-        return self.walls.covers_git
+        return self.walls.moves
 
     def enclose(
         self, argv: tuple[str, ...], env: Mapping[str, str], *, root: Path, seen_as: Path, temporary: Path, home: Path,
@@ -68,20 +68,20 @@ def enclosure(project: Project) -> Iterator[ReviewWalls]:
     closed = (str(project.work_tree), str(project.repository.common_dir))
     targets = parse_all(settings.isolation.network.allow) if chosen.cuts_network else ()
     with ExitStack() as stack:
-        setup = _way_out(stack, targets if settings.review.setup else ())
-        network = _way_out(stack, [target for target in targets if target.local])
+        setup = _way_out(stack, chosen, targets if settings.review.setup else ())
+        network = _way_out(stack, chosen, [target for target in targets if target.local])
         yield ReviewWalls(chosen, walls.mounts(project), closed, setup, network)
 
 
-def _way_out(stack: ExitStack, targets: Sequence[Target]) -> Network | None:
+def _way_out(stack: ExitStack, chosen: Walls, targets: Sequence[Target]) -> Network | None:
     if not targets:
         return None
     from agentpkg.isolation.proxy import Proxy
 
-    proxy: Proxy = Proxy(targets)
+    proxy: Proxy = Proxy(targets, chosen.network_over == "port")
     try:
         proxy.start()
     except OSError as error:
         raise Lacking(f"no way to the network can be made: {error.strerror}", "make room in /tmp") from error
     stack.callback(proxy.stop)
-    return Network(str(proxy.folder), proxy.sockets)
+    return Network(str(proxy.folder), proxy.sockets, proxy.port, proxy.ports)

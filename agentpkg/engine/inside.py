@@ -16,12 +16,6 @@ from agentpkg.sessions import environment
 if TYPE_CHECKING:
     from agentpkg.isolation.proxy import Proxy
 
-#: what each line of bubblewrap's own begins with
-_VOICE = "bwrap: "
-
-#: how it says that a program which is there cannot be executed inside
-_CANNOT_RUN = "bwrap: execvp "
-
 
 class Inside:
     """Where the processes of one session run; within a ``with`` block they have the way out that they may have.
@@ -35,7 +29,7 @@ class Inside:
         self._plan, self._folder, self._hidden = plan, folder, hidden
         self._walls = Walls(plan.isolation, plan.walls)
         self._proxy: Proxy | None = None
-        self._said = ""
+        self._said = self._voice = ""
 
     def __enter__(self) -> None:
         if not (self._walls.cuts_network and self._plan.network):
@@ -43,7 +37,7 @@ class Inside:
         from agentpkg.core.hosts import parse_all
         from agentpkg.isolation.proxy import Proxy
 
-        self._proxy = Proxy(parse_all(self._plan.network))
+        self._proxy = Proxy(parse_all(self._plan.network), self._walls.network_over == "port")
         try:
             self._proxy.start()
         except OSError as error:
@@ -70,7 +64,9 @@ class Inside:
         env = {**environment.build(os.environ, configured, plan.agent_name, plan.as_job("")), **(more or {})}
         # inside the level's own walls, which may need more than they leave to the agent
         bound = per_process(plan.limits, alone=plan.isolation == "strong").wrap(argv)
-        return self._walls.wrap(bound, env, self._place(argv[0]))
+        wrapped = self._walls.wrap(bound, env, self._place(argv[0]))
+        self._voice = wrapped.voice
+        return wrapped
 
     def _place(self, program: str) -> Place:
         plan, repository = self._plan, self._plan.as_repository()
@@ -80,12 +76,12 @@ class Inside:
             common_dir=str(repository.common_dir), session=str(self._folder), program=program,
             reads=tuple(plan.launch.get("reads", ())), mounts=plan.mounts,
             states=tuple(plan.launch.get("writes", ())),
-            network=Network(str(proxy.folder), proxy.sockets) if proxy else None,
+            network=Network(str(proxy.folder), proxy.sockets, proxy.port, proxy.ports) if proxy else None,
         )  # fmt: skip
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Takes a record of the session's log, which may be the walls' own words."""
-        if record["kind"] == "output" and _VOICE in record["text"]:
+        if record["kind"] == "output" and self._voice and self._voice in record["text"]:
             self._said = record["text"]
 
     def trouble(self, wrapped: Wrapped, exit_code: int | None, output: str | None = None) -> str | None:
@@ -94,18 +90,9 @@ class Inside:
         Args:
             output: what was printed; by default what was heard.
         """
-        if wrapped.status is None:
-            return None
-        said = self._said if output is None else output
-        last = next((line for line in reversed(said.splitlines()) if line.startswith(_VOICE)), "")
-        cannot_run = exit_code == 1 and last.startswith(_CANNOT_RUN)
-        failed = wrapped.failed_to_start(exit_code)
-        wrapped.status.close()
-        if not failed and not cannot_run:
-            return None
-        why = last.removeprefix(_VOICE) or f"it ended with {exit_code}"
-        hint = "name what it needs in isolation.mounts" if cannot_run else "`agentpkg doctor` tells more"
-        return f"the sandbox did not start: {why[:300]}; {hint}"
+        why = wrapped.failed_to_start(exit_code, self._said if output is None else output)
+        wrapped.close()
+        return why and f"{why}; `agentpkg doctor` tells more, isolation.mounts shows what is missing inside"
 
     def told(self) -> list[tuple[str, str]]:
         """What was decided on its way out since the last call: kind and text of a record each."""

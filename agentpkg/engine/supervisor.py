@@ -187,6 +187,7 @@ class Supervisor:
             yield
 
     def _keeper(self) -> Any:
+        from agentpkg.engine.conclude import enclosing
         from agentpkg.engine.keeper import Keeper
         from agentpkg.git import worktrees
         from agentpkg.git.identity import user_identity
@@ -196,7 +197,7 @@ class Supervisor:
             return Watch(
                 self.control, Path(self.plan.private), self.plan.worktree, self.plan.branch, self.plan.old_head,
                 worktrees.provided(self.repository, self.plan.worktree),
-                user_identity(self.repository.work_tree).excludes_file,
+                user_identity(self.repository.work_tree).excludes_file, enclosing(self.plan),
             )  # fmt: skip
 
         return Keeper(watch, self.folder, self.plan.snapshot_seconds)
@@ -307,6 +308,7 @@ class Supervisor:
 
     def _tell_commits(self, tip: str) -> None:
         from agentpkg.engine import transition
+        from agentpkg.engine.conclude import enclosing
         from agentpkg.git.admission import objects_in_doubt
         from agentpkg.git.diff import changed_paths, commits
         from agentpkg.git.repo import GitFailed
@@ -318,7 +320,8 @@ class Supervisor:
             # admission will say what; git could wait for ever in there, and the agent's time must go on being watched
             return
         try:
-            git = self.control.but(alternates=(objects,))
+            walls = enclosing(self.plan)((self.control.git_dir, self.repository.objects, objects), ())
+            git = self.control.but(alternates=(objects,), prefix=walls)
             fresh = [c for c in commits(git, tip, since, self.plan.base) if len(c.parents) < 2][:100]
             files = len(changed_paths(git, self.plan.old_head, tip, sizes=False))
         except GitFailed:

@@ -1,10 +1,10 @@
 """Admission: the one door through which a session's commits enter the repository.
 
 The private git dir is hostile: git never runs *in* it, its configuration, refs and attributes are not read by git,
-and of its objects only bytes are taken, which ``index-pack --strict`` re-hashes into a quarantine. Everything is then
-decided on the quarantine and the repository's own objects. Any error, a timeout too, is a refusal, and a refusal
-leaves nothing in the repository. Only the last step needs the repository's lock: the objects are renamed in, and the
-branch moves by compare-and-swap.
+and of its objects only bytes are taken, by a git behind the session's own walls where it had any; ``index-pack
+--strict`` re-hashes them into a quarantine. Everything is then decided on the quarantine and the repository's own
+objects. Any error, a timeout too, is a refusal, and a refusal leaves nothing in the repository. Only the last step
+needs the repository's lock: the objects are renamed in, and the branch moves by compare-and-swap.
 """
 
 import os
@@ -22,7 +22,7 @@ from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.incoming import Incoming, incoming
 from agentpkg.git.private import BASE, private_tip
-from agentpkg.git.repo import Git, GitFailed
+from agentpkg.git.repo import Enclose, Git, GitFailed, unenclosed
 
 #: findings that are told; one is enough to refuse
 _TOLD = 50
@@ -79,6 +79,7 @@ class Request:
         find_secret: gives the name of a secret in some bytes, or None.
         guard: paths that no session may change.
         foreign: tips of other sessions' branches, admitted or not.
+        enclose: puts the one git that reads the private dir's objects behind walls.
     """
 
     private: Path
@@ -89,6 +90,7 @@ class Request:
     guard: Guard = field(default_factory=Guard)
     foreign: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    enclose: Enclose = unenclosed
 
 
 def admit(repo: Repository, control: Git, request: Request) -> Admitted | Refused | NothingNew:
@@ -126,7 +128,9 @@ class _Admission:
         request = self.request
         excluded = (request.old, *request.targets)
         with incoming(self.control, self.repo.objects) as arrived:
-            source = self.control.but(alternates=(request.private / "objects",))
+            theirs = request.private / "objects"
+            walls = request.enclose((self.control.git_dir, self.repo.objects, theirs), ())
+            source = self.control.but(alternates=(theirs,), prefix=walls)
             limits = request.limits
             arrived.receive(source, self.tip, excluded, max_bytes=limits.pack_bytes, timeout=limits.seconds)
             parents = _new_commits(arrived.git, self.tip, excluded, limits.seconds)

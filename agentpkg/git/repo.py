@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -80,6 +80,15 @@ _CONFIG = (
 )
 
 
+#: gives what stands before a git command that reads what an agent wrote: walls that let it read and write these paths
+Enclose = Callable[[Sequence[Path], Sequence[Path]], tuple[str, ...]]
+
+
+def unenclosed(reads: Sequence[Path], writes: Sequence[Path]) -> tuple[str, ...]:
+    """No walls: an :data:`Enclose` for where there are none."""
+    return ()
+
+
 class GitFailed(AgentpkgError):
     """A git command ended otherwise than its caller planned for."""
 
@@ -131,6 +140,7 @@ class Git:
         alternates: ``GIT_ALTERNATE_OBJECT_DIRECTORIES``: where objects are read from as well.
         config: extra ``-c`` settings.
         environment: extra variables (identity, dates), never the caller's own environment.
+        prefix: what an :data:`Enclose` gave.
     """
 
     git_dir: Path
@@ -140,6 +150,7 @@ class Git:
     alternates: tuple[Path, ...] = ()
     config: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
 
     def but(self, **changes: object) -> "Git":
         """The same git with some attributes replaced."""
@@ -147,7 +158,7 @@ class Git:
 
     def argv(self, args: Sequence[str]) -> list[str]:
         """The full command line of ``git ARGS``."""
-        out = [git_program(), f"--git-dir={self.git_dir}"]
+        out = [*self.prefix, git_program(), f"--git-dir={self.git_dir}"]
         if self.work_tree is not None:
             out.append(f"--work-tree={self.work_tree}")
         for setting in (*_CONFIG, *self.config):

@@ -24,7 +24,7 @@ from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.private import private_tip
 from agentpkg.git.quarantine import adopt_objects, open_quarantine, plain_names
-from agentpkg.git.repo import Git
+from agentpkg.git.repo import Enclose, Git, unenclosed
 from agentpkg.git.walk import blocking_files
 
 #: where a quarantine keeps them: ``00001``, ``00002`` … while an agent works, ``end``, and ``rewind-00001`` …
@@ -75,7 +75,7 @@ class Kept:
 
 def snapshot(
     control: Git, private: Path, worktree: Path, head: str, label: str = END, *, provided: Sequence[str] = (),
-    excludes: Path | None = None,
+    excludes: Path | None = None, enclose: Enclose = unenclosed,
 ) -> Snapshot:  # fmt: skip
     """Keeps the uncommitted work of a worktree that has a private dir, or had one.
 
@@ -86,6 +86,7 @@ def snapshot(
         label: the last part of the ref below :data:`SNAPSHOTS`; letters, digits, ``-`` and ``_``.
         provided: paths that agentpkg put there itself; left out unless they are tracked.
         excludes: the user's own ignore file.
+        enclose: puts git, which reads files and objects of the agent's, behind walls.
 
     Raises:
         GitFailed: the files could not be read, or there is no room for them.
@@ -95,7 +96,8 @@ def snapshot(
     quarantine = _opened(control, private.parent, head, provided)
     alternates = tuple(p for p in (private / "objects",) if p.is_dir())
     draft = quarantine.git_dir / f"index.{secrets.token_hex(8)}"
-    git = _reading(quarantine, worktree, draft, excludes).but(alternates=alternates)
+    walls = _walls(quarantine, worktree, (*alternates, *([excludes] if excludes else [])), enclose)
+    git = _reading(quarantine, worktree, draft, excludes).but(alternates=alternates, prefix=walls)
     try:
         tree = _tree_of_files(git, head, _index_of(private, worktree), _SECONDS)
         return _keep(git, head, tree, label, _SECONDS)
@@ -114,18 +116,19 @@ class Watch:
         private: the session's private git dir.
         branch: the package's branch.
         old_head: its tip when the session began.
-        provided, excludes: as for :func:`snapshot`.
+        provided, excludes, enclose: as for :func:`snapshot`.
     """
 
     def __init__(
         self, control: Git, private: Path, worktree: Path, branch: str, old_head: str,
-        provided: Sequence[str] = (), excludes: Path | None = None,
+        provided: Sequence[str] = (), excludes: Path | None = None, enclose: Enclose = unenclosed,
     ) -> None:  # fmt: skip
         self._private, self._worktree, self._branch, self._old_head = private, worktree, branch, old_head
         self._quarantine = _opened(control, private.parent, old_head, provided)
         self._index = self._quarantine.git_dir / "index.watch"
         self._index.unlink(missing_ok=True)
-        self._git = _reading(self._quarantine, worktree, self._index, excludes)
+        walls = _walls(self._quarantine, worktree, [excludes] if excludes else [], enclose)
+        self._git = _reading(self._quarantine, worktree, self._index, excludes).but(prefix=walls)
         self._head: str | None = None
         self._tree: str | None = None
         self._number = 0
@@ -259,6 +262,11 @@ def _reading(quarantine: Git, worktree: Path, index: Path, excludes: Path | None
             "core.fsyncMethod=batch",
         ),
     )  # fmt: skip
+
+
+def _walls(quarantine: Git, worktree: Path, more: Sequence[Path], enclose: Enclose) -> tuple[str, ...]:
+    common = quarantine.git_dir.parents[3]
+    return enclose((worktree, common / "objects", *more), (quarantine.git_dir,))
 
 
 def _keep(git: Git, head: str, tree: str, label: str, seconds: float) -> Snapshot:

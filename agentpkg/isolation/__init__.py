@@ -7,6 +7,7 @@ from pathlib import Path
 from agentpkg.core.errors import Lacking
 from agentpkg.isolation.base import Isolation, Network, Place, Probe, Room, Status, Wrapped
 from agentpkg.isolation.basic import Basic
+from agentpkg.isolation.medium import Medium
 from agentpkg.isolation.remembered import remembered
 from agentpkg.isolation.strong import Strong
 
@@ -19,7 +20,7 @@ __all__ = [
 LEVELS = ("strong", "medium", "basic")
 
 #: the levels there are
-ISOLATIONS: Mapping[str, Isolation] = {level.name: level for level in (Strong(), Basic())}
+ISOLATIONS: Mapping[str, Isolation] = {level.name: level for level in (Strong(), Medium(), Basic())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,16 @@ class Walls:
         return ISOLATIONS[self.level].covers_git
 
     @property
+    def moves(self) -> bool:
+        """Whether things can appear under another path than their own."""
+        return ISOLATIONS[self.level].moves
+
+    @property
+    def network_over(self) -> str:
+        """See :class:`Isolation`."""
+        return ISOLATIONS[self.level].network_over
+
+    @property
     def cuts_network(self) -> bool:
         """Whether nothing can be reached but through a :class:`Network`."""
         return ISOLATIONS[self.level].cuts_network
@@ -55,6 +66,10 @@ class Walls:
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room) -> Wrapped:
         """The command that runs ``argv`` in a copy of the project; see :meth:`Isolation.wrap_room`."""
         return ISOLATIONS[self.level].wrap_room(argv, env, room, self.facts)
+
+    def reader(self, program: str, reads: tuple[str, ...], writes: tuple[str, ...]) -> tuple[str, ...]:
+        """What stands before a command that reads what an agent wrote; see :meth:`Isolation.reader`."""
+        return ISOLATIONS[self.level].reader(program, reads, writes, self.facts)
 
 
 def probe_all(memory: Path | None = None) -> dict[str, Probe]:

@@ -11,12 +11,16 @@ class Network:
     """The way out that there is, see :mod:`agentpkg.isolation.proxy`.
 
     Attributes:
-        folder: where its sockets lie.
+        folder: where its sockets lie, for a level that has them appear as ports.
         sockets: their names by the port that each has inside.
+        port: the port of the proxy on this machine, for a level that has no other ports to offer.
+        ports: it, and those of the services of this machine that may be reached.
     """
 
-    folder: str
-    sockets: Mapping[int, str]
+    folder: str = ""
+    sockets: Mapping[int, str] = field(default_factory=dict)
+    port: int = 0
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +97,35 @@ class Wrapped:
     """A command as it runs inside: arguments and whole environment.
 
     Attributes:
-        keep: descriptors that the process needs; the caller closes them by closing ``status``.
+        keep: descriptors that the process needs; :meth:`close` closes them.
         status: what tells of the process inside; None where it is the started process itself.
+        failure: the exit code with which the walls themselves end, where there is no ``status``.
+        voice: what each line of their own begins with.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     keep: tuple[int, ...] = ()
     status: Status | None = None
+    failure: int | None = None
+    voice: str = ""
 
-    def failed_to_start(self, exit_code: int | None) -> bool:
-        """Whether the walls, and not what was to run inside, ended with ``exit_code``."""
+    def failed_to_start(self, exit_code: int | None, said: str) -> str | None:
+        """Why the walls, and not what was to run inside, ended with ``exit_code``; None when they did not.
+
+        Args:
+            said: what was printed.
+        """
         # a negative code is a signal: it was killed, which says nothing of the walls
-        return bool(self.status is not None and exit_code and exit_code > 0 and self.status.ended() is None)
+        if not self.voice or not exit_code or exit_code < 0:
+            return None
+        last = next((line for line in reversed(said.splitlines()) if line.startswith(self.voice)), "")
+        if self.status is not None:
+            failed = self.status.ended() is None or (exit_code == 1 and last.startswith(f"{self.voice}execvp "))
+        else:
+            failed = exit_code == self.failure and bool(last)
+        why = last.removeprefix(self.voice) or f"it ended with {exit_code}"
+        return f"the sandbox did not start: {why[:300]}" if failed else None
 
     def close(self) -> None:
         """Gives up what is held for the process, which has ended."""
@@ -136,6 +156,10 @@ class Isolation(Protocol):
     name: str
     #: nothing can be reached but through :class:`Network`
     cuts_network: bool
+    #: how a :class:`Network` is offered inside: by ``sockets``, by ``port``, or (empty) not at all
+    network_over: str
+    #: things can appear under another path than their own
+    moves: bool
     #: the private git dir appears in place of the repository's own; otherwise the worktree's ``.git`` names it
     covers_git: bool
 
@@ -160,6 +184,15 @@ class Isolation(Protocol):
 
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
         """The command that runs ``argv`` inside, in a copy of the project; see :meth:`wrap`."""
+
+    def reader(
+        self, program: str, reads: tuple[str, ...], writes: tuple[str, ...], facts: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """What stands before a command that reads what an agent wrote; its environment stays as it is.
+
+        Args:
+            program: what is run; all that it may see beside the system's folders is ``reads`` and ``writes``.
+        """
 
 
 def within(path: str, folder: str) -> bool:

@@ -15,6 +15,8 @@ class Basic:
     name = "basic"
     covers_git = False
     cuts_network = False
+    moves = False
+    network_over = ""
 
     def stamp(self) -> str:
         """It never changes."""
@@ -31,3 +33,9 @@ class Basic:
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
         """Arguments and environment unchanged."""
         return Wrapped(argv, dict(env))
+
+    def reader(
+        self, program: str, reads: tuple[str, ...], writes: tuple[str, ...], facts: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """Nothing."""
+        return ()

@@ -17,23 +17,13 @@ from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
-from agentpkg.isolation.toolchains import SYSTEM
+from agentpkg.isolation.toolchains import ETC, SYSTEM
 
 #: bytes of the private ``/tmp`` and ``/dev/shm``, which live in memory
 TMP_BYTES, SHM_BYTES = 1 << 30, 64 << 20
 
 #: the home folder inside
 HOME = "/agent-home"
-
-#: configuration of the machine that programs need and that holds no secrets
-_ETC = (
-    "/etc/alternatives", "/etc/ca-certificates", "/etc/ca-certificates.conf", "/etc/fonts", "/etc/group", "/etc/hosts",
-    "/etc/java-8-openjdk", "/etc/java-11-openjdk", "/etc/java-17-openjdk", "/etc/java-21-openjdk", "/etc/ld.so.cache",
-    "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/magic", "/etc/mime.types", "/etc/nsswitch.conf",
-    "/etc/os-release", "/etc/passwd", "/etc/pki/ca-trust", "/etc/pki/tls/cert.pem", "/etc/pki/tls/certs",
-    "/etc/protocols", "/etc/python3", "/etc/python3.11", "/etc/python3.12", "/etc/python3.13", "/etc/services",
-    "/etc/ssl/cert.pem", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/terminfo", "/etc/timezone",
-)  # fmt: skip
 
 #: options that older versions lack, with the first version that has each
 _SINCE = {"--size": (0, 7), "--disable-userns": (0, 8)}
@@ -118,7 +108,7 @@ class Arguments:
                 self.words += ("--symlink", os.readlink(path), path)
             elif os.path.isdir(path):
                 self.read(path)
-        for path in _ETC:
+        for path in ETC:
             if os.path.exists(path):
                 self.read(path)
         self.words += ("--proc", "/proc", "--dev", "/dev")
@@ -143,6 +133,10 @@ class Arguments:
     def write(self, source: str, target: str | None = None) -> None:
         """Shows a path that may be written; without it nothing starts."""
         self.words += ("--bind", source, target or source)
+
+    def prefix(self) -> tuple[str, ...]:
+        """What stands before a command that stays where its starter is."""
+        return (self.program.path, *self.words, "--remount-ro", "/", "--")
 
     def command(self, cwd: str, status: int, argv: Sequence[str]) -> tuple[str, ...]:
         """The whole command line."""

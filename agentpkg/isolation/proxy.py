@@ -64,9 +64,13 @@ class Proxy:
 
     Args:
         targets: what may be reached.
+        on_port: listen on a port of the loopback, where nothing can be shown inside as a port; services of this machine
+            are then reached without it, on their own.
     """
 
-    def __init__(self, targets: Sequence[Target]) -> None:
+    def __init__(self, targets: Sequence[Target], on_port: bool = False) -> None:
+        self._on_port = on_port
+        self.port = 0
         self._remote = [target for target in targets if not target.local]
         self._local = {target.port: target for target in targets if target.local}
         self._decisions: queue.SimpleQueue[Decision] = queue.SimpleQueue()
@@ -82,6 +86,11 @@ class Proxy:
     def sockets(self) -> dict[int, str]:
         """Names of the sockets in :attr:`folder`, by the port that each has inside."""
         return {PORT: "proxy.sock", **{port: f"{port}.sock" for port in self._local}}
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of this machine that have to be open inside, where it listens on one."""
+        return (self.port, *self._local)
 
     def start(self) -> None:
         """Begins to listen. Raises :class:`OSError` where that cannot be."""
@@ -126,7 +135,9 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         try:
             servers = [await self._listen("proxy.sock", self._answer)]
-            for port, target in self._local.items():
+            if self._on_port:
+                self.port = servers[0].sockets[0].getsockname()[1]
+            for port, target in () if self._on_port else self._local.items():
                 servers.append(await self._listen(f"{port}.sock", partial(self._lead, target)))
         except OSError as error:
             self._failure = error
@@ -156,6 +167,8 @@ class Proxy:
                 self._tasks.discard(task)
                 writer.close()
 
+        if self._on_port:
+            return await asyncio.start_server(safely, "127.0.0.1", 0, limit=_HEAD)
         return await asyncio.start_unix_server(safely, self.folder / name, limit=_HEAD)
 
     async def _lead(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

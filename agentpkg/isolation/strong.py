@@ -10,7 +10,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,44 +19,18 @@ from agentpkg.core.errors import Lacking
 from agentpkg.isolation import bubblewrap, forward
 from agentpkg.isolation.base import Network, Place, Probe, Room, Wrapped, within
 from agentpkg.isolation.bubblewrap import Arguments, Program, StatusFile
+from agentpkg.isolation.inner import inner_environment, plain, proxies, require_plain, settings_copies, tools_of
 from agentpkg.isolation.proxy import PORT
 from agentpkg.isolation.toolchains import Tools
 
-#: bytes of a file of settings
-_LARGEST_SETTING = 1 << 20
-
 #: seconds for the trial
 _SECONDS = 20.0
-
-#: variables that lead into a home folder or to a network that are not there
-_DROPPED = (
-    "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-)  # fmt: skip
-
-#: variables that are dropped where what they name cannot be seen
-_IF_SEEN = (
-    "VIRTUAL_ENV", "PYENV_ROOT", "UV_CACHE_DIR", "PIP_CACHE_DIR", "NVM_DIR", "NVM_BIN", "FNM_DIR", "VOLTA_HOME",
-    "PNPM_HOME", "CARGO_HOME", "RUSTUP_HOME", "GOPATH", "GOROOT", "GOCACHE", "GOMODCACHE", "JAVA_HOME",
-    "GRADLE_USER_HOME", "RBENV_ROOT", "GEM_HOME",
-)  # fmt: skip
-
-#: files that hold certificates, to be shown where they are named
-_CERTIFICATES = (
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "NIX_SSL_CERT_FILE",
-)  # fmt: skip
 
 #: runs the inner end of the way to the network
 _PYTHON = os.path.realpath(sys.executable)
 
 #: where that lies inside
 _NET = "/run/agentpkg"
-
-#: how programs find it: what curl, pip, git, node and most others read
-PROXIES = {
-    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), f"http://127.0.0.1:{PORT}"),
-    **dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1"), "NODE_USE_ENV_PROXY": "1",
-}  # fmt: skip
 
 PROMISE = "writes its worktree alone; sees no network, no home, no other process; nothing of it survives"
 
@@ -68,6 +42,8 @@ class Strong:
     name = "strong"
     covers_git = True
     cuts_network = True
+    moves = True
+    network_over = "sockets"
 
     def stamp(self) -> str:
         """The programs there are, by place, time and size."""
@@ -90,37 +66,48 @@ class Strong:
 
     def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place, facts: Mapping[str, str]) -> Wrapped:
         """bwrap around the command; the arguments are told in docs/security.md."""
-        tools, needs = _tools(env, _closed(place), (*place.reads, *_way_out_needs(place.network)), place.mounts)
+        tools, needs = tools_of(env, _closed(place), (*place.reads, *_way_out_needs(place.network)), place.mounts)
         _require_seen(place.program, tools, place)
         out = _begun(facts, tools)
         _session(out, place, env.get("HOME", "/"))
-        inner = inner_environment({**needs, **env}, tools)
+        inner = {**inner_environment({**needs, **env}, tools), "HOME": bubblewrap.HOME, "TMPDIR": "/tmp"}
         return _finished(out, place.worktree, argv, inner, place.network)
 
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
         """bwrap around a command in a copy: nothing of the repository but objects, nothing writable but the copy."""
-        tools, needs = _tools(env, room.closed, _way_out_needs(room.network), (*room.mounts, *room.reads))
+        tools, needs = tools_of(env, room.closed, _way_out_needs(room.network), (*room.mounts, *room.reads))
         out = _begun(facts, tools)
         out.write(room.home, bubblewrap.HOME)
         for path in (room.temporary, *room.writes):
             out.write(path)
         out.write(room.root, room.seen_as)
-        inner = {**inner_environment({**needs, **env}, tools), "TMPDIR": room.temporary, "PWD": room.seen_as}
+        inner = {
+            **inner_environment({**needs, **env}, tools), "HOME": bubblewrap.HOME, "TMPDIR": room.temporary,
+            "PWD": room.seen_as,
+        }  # fmt: skip
         return _finished(out, room.seen_as, argv, inner, room.network)
 
+    def reader(
+        self, program: str, reads: tuple[str, ...], writes: tuple[str, ...], facts: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """bwrap around a reading command: no network, nothing but these paths."""
+        out = Arguments(Program.from_facts(facts))
+        out.namespaces()
+        out.system()
+        for path in (*_shown(program), *reads):
+            out.read(path)
+            for borrowed in _borrowed(path):
+                out.read(borrowed)
+        for path in writes:
+            out.write(path)
+        return out.prefix()
 
-def _tools(
-    env: Mapping[str, str], closed: tuple[str, ...], programs: Iterable[str], mounts: Iterable[str]
-) -> tuple[Tools, dict[str, str]]:
-    """What of the machine is shown, and the variables that it needs."""
-    home = env.get("HOME", "/")
-    tools = Tools(home, (os.path.realpath(home), *closed))
-    needs = tools.add_environment(env)
-    for path in programs:
-        tools.add_program(path) if os.access(path, os.X_OK) and os.path.isfile(path) else tools.add(path)
-    for path in (*mounts, *(env[name] for name in _CERTIFICATES if os.path.isabs(env.get(name, "")))):
-        tools.add(path)
-    return tools, needs
+
+def _shown(program: str) -> list[str]:
+    """A program, with what it belongs to."""
+    tools = Tools("/")
+    tools.add_program(program)
+    return sorted(tools.paths)
 
 
 def _begun(facts: Mapping[str, str], tools: Tools) -> Arguments:
@@ -135,16 +122,9 @@ def _begun(facts: Mapping[str, str], tools: Tools) -> Arguments:
 def _finished(out: Arguments, cwd: str, argv: tuple[str, ...], env: dict[str, str], network: Network | None) -> Wrapped:
     if network is not None:
         argv = _way_out(out, network, argv)
-        env = {**env, **PROXIES}
+        env = {**env, **proxies(PORT)}
     status = StatusFile()
-    return Wrapped(out.command(cwd, status.descriptor, argv), env, (status.descriptor,), status)
-
-
-def inner_environment(env: Mapping[str, str], tools: Tools) -> dict[str, str]:
-    """The environment as it makes sense inside: a home and a ``/tmp`` of its own, nothing that leads to nowhere."""
-    hidden = {name for name in _IF_SEEN if name in env and not tools.covers(os.path.normpath(env[name]))}
-    kept = {name: value for name, value in env.items() if name not in _DROPPED and name not in hidden}
-    return {**kept, "HOME": bubblewrap.HOME, "TMPDIR": "/tmp"}
+    return Wrapped(out.command(cwd, status.descriptor, argv), env, (status.descriptor,), status, voice="bwrap: ")
 
 
 def _way_out(out: Arguments, network: Network, argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -167,48 +147,23 @@ def _session(out: Arguments, place: Place, user_home: str) -> None:
     home = os.path.join(place.session, "home")
     os.makedirs(home, mode=0o700, exist_ok=True)
     out.write(home, bubblewrap.HOME)
-    for path in place.states:
-        _state(out, path, user_home, home)
-    out.write(_plain(place.private), place.common_dir)
-    _require_plain(place.private, "objects", "base")
+    for path, copy in settings_copies(place.states, user_home, home).items():
+        out.write(copy, path)
+    out.write(plain(place.private), place.common_dir)
+    require_plain(place.private, "objects", "base")
     objects = os.path.join(place.common_dir, "objects")
     out.guard(objects, os.path.join(objects, "base"))
     for borrowed in _borrowed(objects):
         out.read(borrowed)
     for path in place.reads:
         if within(path, place.common_dir):
-            _require_plain(place.private, *os.path.relpath(path, place.common_dir).split(os.sep))
+            require_plain(place.private, *os.path.relpath(path, place.common_dir).split(os.sep))
             out.guard(path)
-    out.write(_plain(place.worktree))
-    out.guard(_plain(os.path.join(place.worktree, ".git"), stat.S_IFREG))
+    out.write(plain(place.worktree))
+    out.guard(plain(os.path.join(place.worktree, ".git"), stat.S_IFREG))
     kittify = os.path.join(place.worktree, ".kittify")
     if os.path.isdir(kittify) and not os.path.islink(kittify):
         out.guard(kittify)
-
-
-def _state(out: Arguments, path: str, user_home: str, home: str) -> None:
-    """Gives the session a copy of what a program keeps: an agent that could write the original would have the user's
-    own next start of that program run what it likes."""
-    inside = os.path.relpath(path, user_home) if within(path, user_home) else os.path.join(".states", path.strip("/"))
-    copy = os.path.join(home, inside)
-    _require_plain(home, *inside.split(os.sep))
-    if not os.path.lexists(copy):
-        _copy_settings(path, copy)
-    if os.path.exists(copy):
-        out.write(copy, path)
-
-
-def _copy_settings(source: str, to: str) -> None:
-    """Copies a file, or the plain files right in a folder: settings and sign-in, not what was said and done before."""
-    os.makedirs(os.path.dirname(to), mode=0o700, exist_ok=True)
-    if os.path.isfile(source):
-        shutil.copyfile(source, to)
-        os.chmod(to, 0o600)
-    elif os.path.isdir(source):
-        os.mkdir(to, 0o700)
-        for entry in os.scandir(source):
-            if entry.is_file() and not entry.name.startswith("history") and entry.stat().st_size <= _LARGEST_SETTING:
-                _copy_settings(entry.path, os.path.join(to, entry.name))
 
 
 def _borrowed(objects: str) -> list[str]:
@@ -218,30 +173,6 @@ def _borrowed(objects: str) -> list[str]:
     except OSError:
         return []
     return [line for line in lines if os.path.isabs(line)]
-
-
-def _plain(path: str, kind: int = stat.S_IFDIR) -> str:
-    """The path, once it is certain that it is no link: what an agent wrote decides nothing that is mounted."""
-    try:
-        found = stat.S_IFMT(os.lstat(path).st_mode)
-    except OSError as error:
-        raise _not_plain(path, error.strerror or "it cannot be looked at") from error
-    if found != kind:
-        raise _not_plain(path, "it is something else than it was made as")
-    return path
-
-
-def _require_plain(root: str, *parts: str) -> None:
-    """The same for what lies below a folder that an agent may have written, link by link; missing is good."""
-    here = root
-    for number, part in enumerate(parts, start=1):
-        here = os.path.join(here, part)
-        if os.path.lexists(here):
-            _plain(here, stat.S_IFDIR if number < len(parts) or os.path.isdir(here) else stat.S_IFREG)
-
-
-def _not_plain(path: str, why: str) -> Lacking:
-    return Lacking(f"cannot isolate: {path}: {why}", "start the package again with --fresh", code="not_isolated")
 
 
 def _require_seen(program: str, tools: Tools, place: Place) -> None:

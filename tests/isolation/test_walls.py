@@ -19,20 +19,13 @@ import pytest
 
 from agentpkg.core.model import SessionRow
 from agentpkg.engine import attach, dispatch
-from agentpkg.isolation import probe_all
 from agentpkg.sessions.log import NAME, records
+from tests.isolation.support import require
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the-private-key-of-the-user"
-
-
-def require(level: str) -> None:
-    probe = probe_all()[level]
-    if not probe.works:
-        assert not os.environ.get("CI"), f"{level} must work here: {probe.detail}"
-        pytest.skip(probe.detail)
 
 
 @dataclass(frozen=True)
@@ -119,8 +112,7 @@ ATTACKS = (
     Attack("reading the main checkout", "cat $repo/untracked.env", lambda s: s.said("a-value-of-the-user")),
     Attack("the state folder", "echo x > $real/agentpkg/planted",
            lambda s: (s.shop.state / "planted").exists()),
-    Attack("the ledger", "[ -s $real/agentpkg/ledger.db ] && echo the ledger is there",
-           lambda s: s.said("the ledger is there")),
+    Attack("the ledger", "head -c 6 $real/agentpkg/ledger.db", lambda s: s.said("SQLite")),
     Attack("another session", "ls $real/agentpkg/sessions/*/launch.json",
            lambda s: s.said("launch.json")),
     Attack("a private key", "cat $home/.ssh/id_ed25519", lambda s: s.said(SECRET)),
@@ -186,6 +178,18 @@ def test_strong_lets_nothing_through_and_honest_work_comes_in(shops: ShopFactory
         assert git(at.shop.repo, "show", f"feat/{FEATURE}-WP01:src/wp01.txt") == "honest"
 
 
+def test_medium_lets_through_what_it_says_it_cannot_stop(shops: ShopFactory, still_world: Path) -> None:
+    require("medium")
+    with scene(shops, still_world, "medium") as at:
+        row, worked = attack(at, *EVERYTHING)
+        assert worked == {"a datagram", "the worktree's git file"}
+        assert (row.outcome, row.commits, row.isolation) == ("completed", 1, "medium"), row.reason
+        assert git(at.shop.repo, "show", f"feat/{FEATURE}-WP01:src/wp01.txt") == "honest"
+        # which is given back, whatever became of it
+        named = (at.shop.repo / ".worktrees" / f"{FEATURE}-WP01" / ".git").read_text()
+        assert named == f"gitdir: {at.real}/worktrees/{FEATURE}-WP01\n"
+
+
 def as_user(argv: list[str], home: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         argv, user=65534, group=65534, extra_groups=[], cwd=ROOT, capture_output=True, text=True, timeout=120,
@@ -221,10 +225,11 @@ def test_an_ordinary_user_has_the_same_walls(tmp_path: Path) -> None:
         (library / "here.pth").write_text("".join(f"{path}\n" for path in (ROOT, *site.getsitepackages())))
         tests = [f"{__file__}::{name}" for name in (
             "test_without_walls_every_attack_works", "test_strong_lets_nothing_through_and_honest_work_comes_in",
+            "test_medium_lets_through_what_it_says_it_cannot_stop",
         )]  # fmt: skip
         options = ("-q", "-p", "no:cacheprovider", f"--basetemp={there}/tmp")
         done = as_user([str(there / "venv" / "bin" / "python"), "-m", "pytest", *options, *tests], there)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "2 passed" in done.stdout, done.stdout
+        assert "3 passed" in done.stdout, done.stdout
     finally:
         shutil.rmtree(there)

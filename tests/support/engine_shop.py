@@ -31,7 +31,7 @@ _AGENT = """\
 here=$(dirname "$0")
 n=$(printf %s "$AGENTPKG_WP" | tr 'WP' 'wp')
 try=$(( $(cat "$here/$AGENTPKG_WP.tries" 2>/dev/null || echo 0) + 1 ))
-if [ -w "$here" ]; then
+if ( : >> "$here/diary" ) 2>/dev/null; then
   echo $try > "$here/$AGENTPKG_WP.tries"
   echo "$AGENTPKG_WP start" >> "$here/diary"
   trap 'echo "$AGENTPKG_WP end" >> "$here/diary"' EXIT
