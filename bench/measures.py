@@ -52,14 +52,14 @@ def first_instruction(folder: Path, sizes: Sizes) -> Pairs:
         start = time.time_ns()
         # the agent makes no commit, so its session ends as failed
         ours.agentpkg("implement", FEATURE, "--wp", package, ok=(1,))
-        return ours.since(start)
+        return ours.since(start, ours.repo / ".worktrees" / f"{FEATURE}-{package}")
 
     def by_hand(package: str) -> float:
         worktree = plain.repo.parent / package
         start = time.time_ns()
         plain.git("worktree", "add", "-q", "-b", package, str(worktree), "main")
         plain.play(worktree, package)
-        return plain.since(start)
+        return plain.since(start, worktree)
 
     try:
         yield from _packages(implement, by_hand)

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import measures
+import walls
 from measures import Pairs, Sizes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,8 @@ BENCHES = (
           measures.first_instruction),
     Bench("package", "implement, review --merge; the agent only commits",
           "git worktree add, agent, merge, worktree remove, branch -d", measures.whole_package),
+    Bench("walls", "a process behind the best isolation that works here", "the process", walls.start, 2.0),
+    Bench("admission", "ten commits through admission", "git fetch", walls.admission),
     Bench("status", "status of 100 packages", "git status, git worktree list", measures.status),
     Bench("corpus", "read the whole corpus", "YAML of the same files with CSafeLoader", measures.corpus),
     Bench("ledger", "entries written one by one, verified", "sqlite3 inserts, hashlib", measures.ledger, 0.3),

@@ -12,14 +12,13 @@ FEATURE = "001-bench"
 
 _AGENT = """\
 #!/bin/sh
-: > "$BENCH_STAMP"
-[ -z "$BENCH_COMMIT" ] && exit 0
+if [ -z "$BENCH_COMMIT" ]; then : > .stamp; exit 0; fi
 echo work > "work-$AGENTPKG_WP.txt"
 git add -A && git commit -q -m "feat($AGENTPKG_WP): work"
 """
 
 _CONFIG = """\
-agent: {{harness: bench, retries: 0, environment: {{BENCH_STAMP: "{stamp}", BENCH_COMMIT: "{commit}"}}}}
+agent: {{harness: bench, retries: 0, environment: {{BENCH_COMMIT: "{commit}"}}}}
 agents: {{bench: {{harness: command, command: ["{agent}"]}}}}
 """
 
@@ -37,7 +36,6 @@ class Scene:
     def __init__(self, root: Path, files: int, packages: int, commit: bool = False, layers: int = 1) -> None:
         self.repo = root / "repo"
         self.agent = root / "agent.sh"
-        self.stamp = root / "stamp"
         self.commit = "1" if commit else ""
         self.environ = _environment(root / "home")
         self.agent.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +51,7 @@ class Scene:
         tasks.mkdir(parents=True)
         (tasks.parent / "spec.md").write_text("# Bench\n\nFR-1: It is fast.\n")
         (self.repo / ".kittify").mkdir()
-        config = _CONFIG.format(stamp=self.stamp, commit=self.commit, agent=self.agent)
+        config = _CONFIG.format(commit=self.commit, agent=self.agent)
         (self.repo / ".kittify/config.yaml").write_text(config)
         width = max(1, packages // layers)
         for number in range(1, packages + 1):
@@ -74,12 +72,17 @@ class Scene:
 
     def play(self, worktree: Path, package: str) -> None:
         """Runs the agent's program as a person would."""
-        more = {"BENCH_STAMP": str(self.stamp), "BENCH_COMMIT": self.commit, "AGENTPKG_WP": package}
+        more = {"BENCH_COMMIT": self.commit, "AGENTPKG_WP": package}
         run([str(self.agent)], worktree, {**self.environ, **more})
 
-    def since(self, start: int) -> float:
-        """Seconds from ``start`` (``time.time_ns``) to the agent's first instruction."""
-        return (self.stamp.stat().st_mtime_ns - start) / 1e9
+    def since(self, start: int, worktree: Path) -> float:
+        """Seconds from ``start`` (``time.time_ns``) to the agent's first instruction, in its worktree."""
+        return ((worktree / ".stamp").stat().st_mtime_ns - start) / 1e9
+
+    def head(self) -> str:
+        """The tip of main."""
+        done = subprocess.run(["git", "rev-parse", "main"], cwd=self.repo, env=self.environ, capture_output=True)
+        return done.stdout.decode().strip()
 
     def leave(self) -> None:
         """Waits for the background processes, and removes everything."""
