@@ -5,8 +5,11 @@ import re
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import retries
+from agentpkg.engine import looking, retries
+from agentpkg.views import Seen
+from tests.engine.test_run import Running
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
+from tests.support.wait import until
 
 OUT = "echo 'API Error: 529 overloaded_error: Overloaded' >&2; exit 1"
 
@@ -90,6 +93,28 @@ def test_a_run_whose_provider_stays_out_gives_up_after_its_probes_and_says_why(s
     # a later run asks again
     shop.agent("WP01", 'save "src/$n.txt" x')
     assert shop.run().stuck == ()
+
+
+def test_a_held_run_shows_it_with_the_time_of_the_next_try_and_can_be_stopped(shops: ShopFactory) -> None:
+    shop = shops(retries=3)
+    shop.agent("WP01", OUT)
+    configure(shop, breaker_failures=1, provider=900)
+    running = Running(shop)
+    seen = until(lambda: (s := look(shop)).run["held"] and s, seconds=60)
+    assert seen.run["owner"]["jobs"] == 4
+    assert (seen.run["held"]["failures"], seen.run["held"]["reason_class"]) == (1, "provider")
+    assert seen.run["held"]["until"] > seen.run["held"]["since"]
+    assert seen.retry_at["WP01"] > seen.run["held"]["since"]
+    running.stop.press()
+    assert running.finished().interrupted
+    # with the run its hold is over
+    assert look(shop).run == {"owner": None, "paused": None, "held": None}
+    assert look(shop).retry_at == {}
+
+
+def look(shop: Shop) -> Seen:
+    project = shop.project
+    return looking.see(project, project.good_feature(FEATURE))
 
 
 def test_a_package_that_alone_meets_a_broken_machine_is_not_tried_for_ever(shops: ShopFactory) -> None:

@@ -224,7 +224,7 @@ def test_a_run_whose_process_is_killed_is_taken_up_by_the_next(shops: ShopFactor
     shop = shops(shape("diamond", 4))
     shop.agent("WP02", 'wait_for go; save "src/$n.txt" x')
     child = shop.python("shop.run()")
-    until(lambda: "WP02" in shop.order())
+    until(lambda: "WP02" in shop.order(), seconds=60)
     child.kill()
     child.communicate()
     shop.go("go")
