@@ -173,6 +173,9 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     if redactor is None:
         reason = "its commits cannot be searched for secrets any more; they are kept in the session's folder"
         return replace(found, refused=reason)
+    named = _named_secret(desk, plan, redactor) if plan.secret_names else None
+    if named is not None:
+        return replace(found, refused=f"the name of a file that is not committed holds the secret {named}")
     outcome = admit(desk.repository, desk.control, _request(desk, plan, redactor))
     if isinstance(outcome, Refused):
         return replace(found, refused=safe.redact(str(outcome)))
@@ -244,6 +247,24 @@ def _snapshot(desk: Desk, plan: SessionPlan, folder: Path) -> tuple[str | None, 
             continue
         return kept.commit, kept.paths
     return None, 0
+
+
+def _named_secret(desk: Desk, plan: SessionPlan, redactor: Redactor) -> str | None:
+    """The secret that the name of an uncommitted file holds: a review, which knows no values, would tell that name.
+
+    Measured against where the session began, since what it committed is nowhere yet but in its private git dir.
+    """
+    if plan.worktree.is_symlink() or not plan.worktree.is_dir():
+        return None
+    try:
+        found = worktrees.changes(
+            desk.control, plan.worktree, plan.old_head, provided=worktrees.provided(desk.repository, plan.worktree),
+            excludes=user_identity(desk.repository.work_tree).excludes_file,
+        )  # fmt: skip
+    except GitFailed:
+        # a tree that cannot be looked at shows no names to a review either
+        return None
+    return redactor.find("\0".join(found.untracked).encode("utf-8", "surrogateescape"))
 
 
 def _unblock(worktree: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from agentpkg.core import chain
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, PackageRow, SessionRow, State
-from agentpkg.engine import attach, auditing, dispatch, merging, moving, rebuilding
+from agentpkg.engine import approvals, attach, auditing, dispatch, merging, moving, rebuilding
 from agentpkg.engine.review import review
 from agentpkg.git.audit import anchored
 from tests.cli.support import quick
@@ -323,3 +323,22 @@ def test_what_another_program_has_spoiled_is_found_and_mended(shops: ShopFactory
     assert lines(shop) == before
     assert shop.row("WP01").state is State.PLANNED
     assert rebuild(shop).why is None
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_needed_people_needs_them_after_a_rebuild_too(shops: ShopFactory, answered: bool) -> None:
+    shop = shops(packages={"WP01": {"approval": "required"}})
+    shop.implement("WP01")
+    review(shop.project, FEATURE, "WP01")
+    if answered:
+        approvals.decide(shop.project, FEATURE, "WP01", "yes", None)
+    wait_anchored(shop)
+    still(shop)
+    drop(ledger(shop))
+    rebuild(shop)
+    found = merging.land(shop.project, FEATURE, "WP01", "ci:automation")
+    # no entry says all that an answer was bound to: it is asked anew, under a number of its own
+    assert isinstance(found, approvals.Waiting)
+    assert found.question.number == 2
+    approvals.decide(shop.project, FEATURE, "WP01", "yes", None)
+    assert isinstance(merging.land(shop.project, FEATURE, "WP01", "ci:automation"), merging.Merged)

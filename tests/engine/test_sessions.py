@@ -433,6 +433,18 @@ def test_a_secret_in_a_commit_keeps_the_commit_out(
     assert known == f"{kept} missing"
 
 
+def test_a_secret_in_the_name_of_an_uncommitted_file_is_refused_before_anything_tells_that_name(
+    shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = with_secret(shops, monkeypatch)
+    shop.agent("WP01", 'save src/wp01.txt x; touch "left-$TOKEN"')
+    row = session(shop)
+    assert (row.outcome, row.commits) == ("failed", 0)
+    assert "MY_TOKEN" in (row.reason or "")
+    with sqlite3.connect(shop.state / "ledger.db") as db:
+        assert not [line for line in db.iterdump() if TOKEN in line]
+
+
 def test_a_package_gets_only_the_secrets_it_names(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = shops(packages={"WP01": {"secrets": []}})
     configure(shop, "retries: 0", "retries: 0, environment: {TOKEN: '${{ secrets.MY_TOKEN }}', PLAIN: word}")

@@ -14,8 +14,10 @@ from agentpkg.core.model import (
     FailureClass,
     FeatureRow,
     FeatureState,
+    Need,
     Outcome,
     PackageRow,
+    QuestionRow,
     ReviewRow,
     SessionRow,
     State,
@@ -42,6 +44,7 @@ class Replay:
         self.packages: dict[_Package, PackageRow] = {}
         self.sessions: dict[str, SessionRow] = {}
         self.reviews: dict[tuple[str, ...], ReviewRow] = {}
+        self.questions: dict[int, QuestionRow] = {}
 
     def follow(self, entries: Iterable[Entry]) -> None:
         """Takes entries in, each chain in order."""
@@ -63,6 +66,8 @@ class Replay:
             tx.put_session(session)
         for review in self.reviews.values():
             tx.put_review(review)
+        for question in self.questions.values():
+            tx.put_question(question)
 
     # ----------------------------------------------------------------- one entry
 
@@ -79,6 +84,8 @@ class Replay:
         row = self.packages.get(key) or PackageRow(*key, str(entry.wp_id), State.PLANNED)
         if entry.metadata.get("kind") == "review":
             row = self._reviewed(row, entry)
+        elif entry.metadata.get("kind") == "question" and "about" in entry.metadata:
+            self._asked(row, entry)
         elif to == State.DOING and frm != to:
             row = self._started(row, entry)
         elif frm == State.DOING and frm != to:
@@ -133,12 +140,23 @@ class Replay:
         review = ReviewRow(
             row.feature, row.wp, head, _text(said, "base"), _text(said, "definitions"), verdict,
             _number(said, "cycle"), _some(said, "candidate"), _checks(said), created_at=entry.timestamp,
+            needs=_needs(said),
         )  # fmt: skip
         self.reviews[review.feature, review.wp, review.head, review.base, review.definitions] = review
         failed = ", ".join(f"{check.group}/{check.name}" for check in review.checks if check.status == "fail")
         return replace(
             row, verdict=verdict, cycle=row.cycle + fresh, head=head, candidate=review.candidate,
             reason=f"changes requested: {failed}" if rejected else None,
+        )  # fmt: skip
+
+    def _asked(self, row: PackageRow, entry: Entry) -> None:
+        """Keeps a question's number; what was answered is asked anew, since no entry says all that it was bound to."""
+        said = entry.metadata
+        number = _number(said, "question")
+        self.questions[number] = QuestionRow(
+            number, _text(said, "about"), row.feature, row.wp, None, _text(said, "candidate"), _text(said, "text"),
+            {"needs": said.get("needs")}, ("yes", "no"), _text(said, "default"), _some(said, "deadline"),
+            _number(said, "people"), (), (), entry.timestamp, state="withdrawn", closed_at=entry.timestamp,
         )  # fmt: skip
 
 
@@ -165,6 +183,12 @@ def _moved(row: PackageRow, to: State, entry: Entry) -> PackageRow:
 
 def _agent(entry: Entry) -> str:
     return _text(entry.metadata, "agent") or entry.actor.partition(":")[2]
+
+
+def _needs(said: Mapping[str, Any]) -> tuple[Need, ...]:
+    found = said.get("needs")
+    needs = [one for one in found if isinstance(one, dict)] if isinstance(found, list | tuple) else []
+    return tuple(Need(_text(n, "action"), _text(n, "detail"), tuple(map(str, n.get("paths") or ()))) for n in needs)
 
 
 def _checks(said: Mapping[str, Any]) -> tuple[CheckResult, ...]:
