@@ -32,6 +32,7 @@ def list_them(repo: Path | None, speak: Speaker) -> int:
             {
                 "name": one.name, "harness": one.harness, "path": one.path, "version": one.version,
                 "ready": one.ready, "sessions": one.sessions, "detail": one.detail, "last_heard": one.last_heard,
+                "signed_in": one.signed_in, "model": one.model,
             }
             for one in agents.list_agents(project)
         ]

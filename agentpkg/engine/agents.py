@@ -16,15 +16,19 @@ from agentpkg import harnesses, proc
 from agentpkg.config import AgentSettings, agent_named
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import CheckStatus, Outcome, SessionRow, Verdict
-from agentpkg.engine import attach, control, dispatch, looking
+from agentpkg.engine import attach, control, conversation, dispatch, looking
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.review import review
 from agentpkg.engine.scratch import first_commit
 from agentpkg.files import write_atomic
 from agentpkg.harnesses import harness_named
+from agentpkg.harnesses.base import AsksSignIn, Harness, SignIn
 
 #: seconds for a program to tell its version
 _VERSION = 10.0
+
+#: variables that a program which is asked something may see: where it is, and where it keeps its sign-in
+_ASKED_WITH = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME")
 
 #: seconds that the trial of an agent may take
 TRIAL = 300
@@ -42,6 +46,8 @@ class AgentFacts:
         ready: it can be started here and now.
         sessions: how many of its sessions run in this repository.
         detail: why it is not ready, else what it is set to.
+        signed_in: whether its program's user is; None: it cannot be known without spending.
+        model: what it is told to use, else what a running session of its said it uses.
         last_heard: when one of those sessions was last heard of (RFC 3339); None: there is none, or it said nothing.
     """
 
@@ -53,6 +59,8 @@ class AgentFacts:
     sessions: int
     detail: str
     last_heard: str | None = None
+    signed_in: bool | None = None
+    model: str | None = None
 
 
 def list_agents(project: Project) -> list[AgentFacts]:
@@ -63,7 +71,12 @@ def list_agents(project: Project) -> list[AgentFacts]:
     count = Counter(row.agent for row, _ in live)
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
         found = list(pool.map(lambda name: _facts(project, name, count[name]), names))
-    return [replace(one, last_heard=max(heard[one.name], default=None)) for one in found]
+    told = {row.agent: conversation.of(project.state / "sessions" / row.id) for row, _ in live}
+    models = {name: kept.model for name, kept in told.items() if kept is not None and kept.model}
+    return [
+        replace(one, last_heard=max(heard[one.name], default=None), model=one.model or models.get(one.name))
+        for one in found
+    ]
 
 
 def unknown_harnesses(project: Project) -> list[str]:
@@ -85,22 +98,47 @@ def _facts(project: Project, name: str, sessions: int) -> AgentFacts:
         problem = harness.problem(agent, str(project.work_tree))
         path = harness.program(agent)
         version = _version(harness.version_command(agent), project)
+        signed = SignIn(None, "") if problem else _signed_in(harness, agent, project)
     except AgentpkgError as error:
         return AgentFacts(name, agent.harness, None, None, False, sessions, error.message)
-    return AgentFacts(name, agent.harness, path, version, problem is None, sessions, problem or _said(agent))
+    good = problem is None and signed.ok is not False
+    return AgentFacts(
+        name, agent.harness, path, version, good, sessions, problem or _detail(agent, signed), signed_in=signed.ok,
+        model=agent.model,
+    )  # fmt: skip
 
 
-def _said(agent: AgentSettings) -> str:
-    return f"model {agent.model}" if agent.model else ""
+def _detail(agent: AgentSettings, signed: SignIn) -> str:
+    model = f"model {agent.model}" if agent.model else ""
+    words = {True: "signed in: ", False: "not signed in: ", None: "sign-in: "}[signed.ok]
+    return "; ".join(part for part in (model, signed.detail and words + signed.detail) if part)
+
+
+def _signed_in(harness: Harness, agent: AgentSettings, project: Project) -> SignIn:
+    """Asks the program, where it can be asked for nothing."""
+    if not isinstance(harness, AsksSignIn):
+        return SignIn(None, "")
+    argv = harness.sign_in_command(agent)
+    if argv is None:
+        return harness.sign_in(agent, 0, "")
+    try:
+        done = proc.run(argv, env=_small(project), cwd=Path("/"), timeout=_VERSION, merge=True, limit=1 << 16)
+    except AgentpkgError:
+        return SignIn(None, "not known: it does not answer")
+    return harness.sign_in(agent, done.exit_code, done.stdout.decode("utf-8", "replace"))
+
+
+def _small(project: Project) -> dict[str, str]:
+    """The environment of a program that is only asked something."""
+    return {key: project.environ[key] for key in _ASKED_WITH if key in project.environ}
 
 
 def _version(argv: Sequence[str] | None, project: Project) -> str | None:
     """The first line a program says of its version; None when it cannot be asked, or takes too long."""
     if not argv:
         return None
-    env = {key: project.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in project.environ}
     try:
-        done = proc.run(argv, env=env, cwd=Path("/"), timeout=_VERSION, merge=True, limit=4096)
+        done = proc.run(argv, env=_small(project), cwd=Path("/"), timeout=_VERSION, merge=True, limit=4096)
     except AgentpkgError:
         return None
     lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
@@ -237,7 +275,7 @@ def _config(project: Project, agent: AgentSettings, timeout: int) -> str:
     definition: dict[str, Any] = {
         "harness": agent.harness, "command": [_from(project, part) for part in agent.command],
         "prompt": agent.prompt, "model": agent.model, "environment": dict(agent.environment),
-        "options": dict(agent.options),
+        "options": dict(agent.options), "network": list(agent.network),
     }  # fmt: skip
     if agent.transcripts:
         definition["transcripts"] = str(Path(project.work_tree, agent.transcripts))

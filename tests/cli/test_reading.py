@@ -137,7 +137,18 @@ def test_agents_are_listed_with_whether_they_can_start(repo: Path, capsys: pytes
     assert agents["good"]["path"] == "/bin/sh"
     assert not agents["gone"]["ready"]
     assert "no-such-program" in agents["gone"]["detail"]
-    assert set(agents["good"]) == {"name", "harness", "path", "version", "ready", "sessions", "detail", "last_heard"}
+    assert set(agents["good"]) == {
+        "name",
+        "harness",
+        "path",
+        "version",
+        "ready",
+        "sessions",
+        "detail",
+        "last_heard",
+        "signed_in",
+        "model",
+    }
     assert run(["agents", "list"]) == 0
     assert "good (default)  ready" in capsys.readouterr().out
 

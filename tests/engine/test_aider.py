@@ -22,7 +22,8 @@ def model() -> Iterator[ModelServer]:
 
 def _shop(shops: ShopFactory, url: str) -> Shop:
     environment = {"OPENAI_API_BASE": f"{url}/v1", "OPENAI_API_KEY": "sk-scripted"}
-    definition = {"harness": "aider", "command": [cli("aider", required=False), "--edit-format", "diff"], "environment": environment,
+    command = [cli("aider", required=False), "--edit-format", "diff"]
+    definition = {"harness": "aider", "command": command, "environment": environment,
                   "model": "openai/scripted-1"}  # fmt: skip
     return agent_shop(shops, definition)
 

@@ -11,6 +11,7 @@ import pytest
 from agentpkg.core.model import FailureClass, State
 from agentpkg.engine import attach, conversation, dispatch, telling
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
+from agentpkg.isolation import probe_all
 from agentpkg.proc import run
 from tests.support.clis import agent_shop, cli, log_of
 from tests.support.engine_shop import Shop, ShopFactory
@@ -71,6 +72,16 @@ def test_a_write_outside_the_scope_is_refused_with_the_reason_and_it_goes_anothe
     assert not (shop.repo / ".worktrees" / "above.txt").exists()
     ended = [record for record in log_of(shop) if record["kind"] == "usage"]
     assert len(ended) == 1
+
+
+def test_it_works_in_the_sandbox(shops: ShopFactory, model: ModelServer) -> None:
+    if not probe_all()["strong"].works:
+        pytest.skip("no sandbox here")
+    turns: list[Turn] = [(Write("docs/no.md", "no\n"),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),)]
+    shop = _shop(shops, model.play(*turns), level="strong")
+    row = shop.implement("WP01")
+    assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
+    assert "docs/no.md is out of scope" in model.asked()[1].text
 
 
 def test_two_commits_are_both_admitted(shops: ShopFactory, model: ModelServer) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from agentpkg.core.model import FailureClass, State
+from agentpkg.isolation import probe_all
 from tests.support.clis import agent_shop, cli, log_of
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import Cut, Fail, ModelServer, Say, Shell, Turn, Write
@@ -27,7 +29,7 @@ def _shop(shops: ShopFactory, url: str, *, options: dict[str, Any] | None = None
     command = [cli("codex"), "-c", 'model_provider="scripted"', "-c", provider]
     definition = {
         "harness": "codex", "command": command, "environment": {"CODEX_API_KEY": "sk-scripted"},
-        "model": "scripted-1", "options": options or {},
+        "model": "scripted-1", "options": options or {}, "network": [urlsplit(url).netloc],
     }  # fmt: skip
     return agent_shop(shops, definition, **more)
 
@@ -52,6 +54,16 @@ def test_it_does_a_package_in_its_sandbox(shops: ShopFactory, model: ModelServer
     assert session is not None
     assert session.usage["input_tokens"] == 4000
     assert "# Mission" in model.asked()[0].text
+
+
+def test_it_works_in_agentpkgs_own_sandbox(shops: ShopFactory, model: ModelServer) -> None:
+    if not probe_all()["strong"].works:
+        pytest.skip("no sandbox here")
+    turns: list[Turn] = [(Write("docs/no.md", "no\n"),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),)]
+    shop = _shop(shops, model.play(*turns), level="strong")
+    row = shop.implement("WP01")
+    assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
+    assert "docs/no.md is out of scope" in model.asked()[1].text
 
 
 def test_a_write_outside_the_scope_is_refused_with_the_reason(shops: ShopFactory, model: ModelServer) -> None:
