@@ -22,7 +22,7 @@ from agentpkg.core.model import (
     State,
     WorkPackage,
 )
-from agentpkg.core.stages import Progress
+from agentpkg.core.stages import Progress, in_stages
 
 Json = dict[str, Any]
 
@@ -116,7 +116,7 @@ def status(seen: Seen) -> Json:
     dependencies = seen.dependencies()
     done = seen.done()
     dependents = graph.dependents(dependencies)
-    path, seconds = _critical(seen, dependencies)
+    path, seconds = _critical(seen, in_stages(seen.feature, dependencies))
     return {
         "feature": {**{k: v for k, v in feature_line(seen).items() if k != "progress"}, "target": seen.target},
         "progress": progress(seen),
@@ -217,7 +217,9 @@ def _gate_state(progress: Progress, stage: str | None) -> str:
     if last is not None and not last.passed and progress.over(found):
         return "failed"
     begun = any(progress.states.get(wp, State.PLANNED) is not State.PLANNED for wp in found.packages)
-    return "active" if begun and stage is not None else "waiting" if progress.open_needs(found) else "active"
+    if stage is None or progress.open_needs(found):
+        return "waiting"
+    return "active" if begun else "ready"
 
 
 def _agent(seen: Seen, file: WorkPackage | None, row: PackageRow | None) -> str | None:

@@ -11,6 +11,7 @@ from agentpkg.cli import render
 from agentpkg.cli.render_package import Look
 from agentpkg.core import graph, schedule
 from agentpkg.core.model import FeatureState, SessionRow
+from agentpkg.core.stages import chained
 from agentpkg.engine import looking
 from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project
@@ -26,7 +27,8 @@ def look_at(document: Mapping[str, Any], jobs: int) -> Look:
     """A status document with the time of the look and the forecast for it."""
     now = render.now()
     left = {p["id"]: p for p in document["work_packages"]}
-    needs = {wp: p["dependencies"] for wp, p in left.items()}
+    stages = [(stage["packages"], stage["needs"], stage["name"]) for stage in document.get("stages", ())]
+    needs = chained({wp: p["dependencies"] for wp, p in left.items()}, stages)
     over = {wp for wp, p in left.items() if p["state"] in ("done", "cancelled")}
     seconds = {}
     for wp, package in left.items():

@@ -87,6 +87,7 @@ def _planned(look: Look, package: Json) -> _Facts:
     freed = package["dependencies"] and not package["blocked_by"]
     return [
         [f"Deliverables: {some(package['deliverables'])}" if package.get("deliverables") else None],
+        [f"Waits for: {some(package['waits_for_stages'])}" if package.get("waits_for_stages") else None],
         [f"Blocked by: {some(waits)}" if waits else None,
          f"Depends on: {some(package['dependencies'])} ✓" if freed else None],
         [_estimate(package)],

@@ -99,7 +99,7 @@ def foot(look: Look) -> list[Text]:
     return lines
 
 
-_STAGE_STYLES = {"done": "green", "failed": "red", "active": "cyan", "waiting": "dim"}
+_STAGE_STYLES = {"done": "green", "failed": "red", "active": "cyan", "ready": "cyan", "waiting": "dim"}
 
 
 def _stages(document: Json) -> list[Text]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentpkg.core.graph import critical_path, dependents, in_order, open_dependencies
 from agentpkg.core.model import Feature, State
+from agentpkg.core.stages import in_stages
 
 #: deeper trees are drawn with the longest branch straight down, see :func:`text`
 _DEEPEST_INDENT = 12
@@ -78,7 +79,7 @@ def view(
         ))  # fmt: skip
     seconds = {wp: package.estimate_seconds or 0 for wp, package in feature.packages.items()}
     over = {wp for wp, state in current.items() if state in (State.DONE, State.CANCELLED)}
-    path, total = critical_path(graph, seconds, over)
+    path, total = critical_path(in_stages(feature, graph), seconds, over)
     return GraphView(feature.id, feature.title, tuple(nodes), tuple(path), total)
 
 

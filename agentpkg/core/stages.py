@@ -151,6 +151,36 @@ def _failed(last: Checked | None, commit: str, commands: tuple[str, ...]) -> Che
     return last
 
 
+def chained(
+    dependencies: Mapping[str, Sequence[str]], stages: Sequence[tuple[Sequence[str], Sequence[str], str]]
+) -> dict[str, tuple[str, ...]]:  # fmt: skip
+    """The graph of packages with the order that stages add: for whatever asks how long all of it takes.
+
+    Args:
+        dependencies: what each package's file says.
+        stages: ``(packages, needs, name)`` each.
+    """
+    inside = {name: (packages, needs) for packages, needs, name in stages}
+    before: dict[str, tuple[str, ...]] = {}
+
+    def ends(name: str, seen: frozenset[str]) -> tuple[str, ...]:
+        """The packages that a stage's end waits for: its own, or where it has none those of the stages before it."""
+        if name not in inside or name in seen:
+            return ()
+        packages, needs = inside[name]
+        return tuple(packages) or tuple(wp for need in needs for wp in ends(need, seen | {name}))
+
+    for packages, needs, _ in stages:
+        first = tuple(dict.fromkeys(wp for need in needs for wp in ends(need, frozenset())))
+        before |= {wp: tuple(one for one in first if one in dependencies) for wp in packages}
+    return {wp: tuple(dict.fromkeys((*needs, *before.get(wp, ())))) for wp, needs in dependencies.items()}
+
+
+def in_stages(feature: Feature, dependencies: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """As :func:`chained`, by the stages of a feature."""
+    return chained(dependencies, [(stage.packages, stage.needs, stage.name) for stage in feature.stages])
+
+
 def needed(feature: Feature, wanted: Container[str], stage: str | None) -> set[str]:
     """The packages of all stages that a stage needs, directly or not, but for those that are in ``wanted``."""
     by_name = {one.name: one for one in feature.stages}

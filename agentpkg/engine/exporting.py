@@ -45,7 +45,7 @@ def export(project: Project, name: str, folder: Path, force: bool = False) -> li
 
 def _progress(document: Mapping[str, Any]) -> str:
     """Where the feature and each of its stages stand."""
-    words = {"done": "complete", "active": "in_progress", "waiting": "pending", "failed": "failed"}
+    words = {"done": "complete", "active": "in_progress", "ready": "pending", "waiting": "pending", "failed": "failed"}
     last = document["done_check"]
     shown = {
         "made_by": MADE_BY, "feature": document["feature"], "progress": document["progress"],

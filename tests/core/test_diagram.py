@@ -123,6 +123,7 @@ def test_stages_are_drawn_around_their_packages_and_named_in_the_values():
     assert [(node["stage"], node["ready"]) for node in diagram.as_json(drawn)["nodes"]] == [
         ("one", False), ("two", False), ("two", False), (None, False),
     ]  # fmt: skip
+    assert drawn.critical_path == ("WP02", "WP04")
     assert "planned  (two)" in diagram.text(drawn)
     assert 'subgraph stage_two["two"]' in diagram.mermaid(drawn)
     assert diagram.mermaid(drawn).count("    end\n") == 2

@@ -93,7 +93,7 @@ class Scene:
         if not self._paths:
             needs = {wp: p.dependencies for wp, p in self.feature.packages.items()}
             known = {wp: p.estimate_seconds for wp, p in self.feature.packages.items() if p.estimate_seconds}
-            self._paths = graph.remaining_paths(needs, known, ())
+            self._paths = graph.remaining_paths(stages.in_stages(self.feature, needs), known, ())
         remaining = self._paths.get(row.wp, graph.Length(0, 0))
         return schedule.Candidate(row.wp, self.feature.packages[row.wp].priority, remaining)
 
