@@ -75,8 +75,8 @@ class Doctor:
         if self._project is None:
             return {**always, **more}
         return {
-            **always, **more, "objects": self._objects, "nats-server": self._server, "relay": self._relay,
-            "agents": self._agents, "sessions": self._sessions, "features": self._features,
+            **always, **more, "policy": self._policy, "objects": self._objects, "nats-server": self._server,
+            "relay": self._relay, "agents": self._agents, "sessions": self._sessions, "features": self._features,
         }  # fmt: skip
 
     # ----------------------------------------------------------------- what is there
@@ -131,6 +131,19 @@ class Doctor:
                 "target", "fail", f"there is no branch {target} to merge into",
                 "make it (a first commit is needed), or set project.target_branch in .kittify/config.yaml",
             )  # fmt: skip
+
+    def _policy(self, name: str) -> Iterator[Finding]:
+        from agentpkg.config.governance import GOVERNANCE_FILE
+        from agentpkg.git.signing import signing
+
+        self._here.require_good_policy()
+        there = (self._here.work_tree / GOVERNANCE_FILE).exists()
+        yield Finding(name, "pass", GOVERNANCE_FILE if there else f"defaults (no {GOVERNANCE_FILE})")
+        if self._here.settings.audit.sign:
+            how = signing(self._here.work_tree)
+            if how is None or not how.key:
+                yield Finding("signing", "warn", "audit.sign is on, and git's configuration names no key to sign with",
+                              "set user.signingKey and gpg.format, or turn audit.sign off")  # fmt: skip
 
     def _objects(self, name: str) -> Iterator[Finding]:
         """Whether git has what agentpkg will check out: the trees of the target and of packages, and all history."""

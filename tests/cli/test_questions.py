@@ -102,3 +102,11 @@ def test_a_bad_policy_is_told_with_its_lines(scratch: ScratchFactory) -> None:
         assert "governance.yaml:2" in found.err
         assert "governance.yaml:3" in found.err
     assert quick(repo, "status", "001").code == 0
+    policy = next(one for one in quick(repo, "doctor", "--json").json["checks"] if one["name"] == "policy")
+    assert policy["status"] == "fail"
+
+
+def test_the_doctor_tells_of_a_key_that_is_missing(scratch: ScratchFactory) -> None:
+    repo = scratch(support.files(**{".kittify/config.yaml": support.CONFIG + "audit: {sign: true}\n"}))
+    found = {one["name"]: one["status"] for one in quick(repo, "doctor", "--json").json["checks"]}
+    assert (found["policy"], found["signing"]) == ("pass", "warn")
