@@ -11,6 +11,7 @@ from agentpkg.config import effective, fallbacks
 from agentpkg.core import retrying
 from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, State
 from agentpkg.core.retrying import Try
+from agentpkg.engine.conclude import facts_of
 from agentpkg.engine.project import Project
 from agentpkg.ledger.reading import Reader
 
@@ -76,4 +77,14 @@ def _rest(project: Project, tries: list[Try], chosen: str, last: SessionRow) -> 
     if chosen != last.agent and cause is not FailureClass.ENVIRONMENT:
         return 0.0
     policy = project.settings.run.backoff
-    return retrying.wait(policy, retrying.in_a_row(tries), cause, retrying.chance_of(last.id))
+    rest = retrying.wait(policy, retrying.in_a_row(tries), cause, retrying.chance_of(last.id))
+    return max(rest, _told(project, last)) if cause is FailureClass.PROVIDER else rest
+
+
+def _told(project: Project, last: SessionRow) -> float:
+    """Seconds after which the provider said that it serves again, as the session's folder has it; 0 when it did not."""
+    try:
+        facts = facts_of(project.state / "sessions" / last.id)
+    except (OSError, ValueError, TypeError):
+        return 0.0
+    return float(facts.end.retry_after or 0) if facts is not None else 0.0

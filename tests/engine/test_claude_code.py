@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import attach, conversation, dispatch, telling
+from agentpkg.engine import attach, conversation, dispatch, retries, telling
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
 from agentpkg.isolation import probe_all
 from agentpkg.proc import run
@@ -113,6 +114,17 @@ def test_an_overloaded_provider_is_told_as_such(shops: ShopFactory, model: Model
     row = shop.implement("WP01")
     assert row.state is State.BLOCKED
     assert row.reason_class is FailureClass.PROVIDER
+
+
+def test_a_used_up_quota_rests_until_it_opens_again(shops: ShopFactory, model: ModelServer) -> None:
+    opens = int(time.time()) + 7200
+    shop = _shop(shops, model.play((Fail(429, f"Claude AI usage limit reached|{opens}"),), loop=True))
+    row = shop.implement("WP01")
+    assert row.reason_class is FailureClass.PROVIDER, row.reason
+    project = shop.project
+    again = retries.again(project, project.good_feature(shop.feature), row)
+    assert again is not None
+    assert 6000 < again.rest <= 7200
 
 
 def test_without_sign_in_that_is_what_is_said(shops: ShopFactory, model: ModelServer) -> None:
