@@ -9,7 +9,7 @@ from agentpkg import views
 from agentpkg.cli.common import Speaker, group, project_at, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.model import SessionRow
-from agentpkg.engine import agents, looking
+from agentpkg.engine import agents, looking, walls
 from agentpkg.engine.project import Project
 from agentpkg.sessions.log import NAME, follow
 
@@ -27,6 +27,7 @@ def command() -> None:
 def list_them(repo: Path | None, speak: Speaker) -> int:
     """List every agent, and whether it can start here."""
     project = project_at(repo)
+    chosen = walls.of(project)
     document = {
         "agents": [
             {
@@ -35,9 +36,10 @@ def list_them(repo: Path | None, speak: Speaker) -> int:
                 "signed_in": one.signed_in, "model": one.model,
             }
             for one in agents.list_agents(project)
-        ]
+        ],
+        "isolation": {"level": chosen.level, "detail": chosen.detail},
     }  # fmt: skip
-    speak.warn_all(agents.unknown_harnesses(project))
+    speak.warn_all([*agents.unknown_harnesses(project), *([chosen.warning] if chosen.warning else [])])
     speak.warn_all([views.unwell(row, life) for row, life in looking.lives(project) if not life.well])
     if speak.json:
         speak.document(document)
@@ -45,6 +47,7 @@ def list_them(repo: Path | None, speak: Speaker) -> int:
     from agentpkg.cli import render, render_tables
 
     render.show(render_tables.agents(document, project.settings.agent.harness))
+    render.show([render.line((f"They run in isolation {chosen.detail}", "dim"))])
     return 0
 
 

@@ -1,0 +1,112 @@
+"""Sessions at level ``strong``: how they stop and end, what they find, and that nothing of them stays."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from agentpkg import proc
+from agentpkg.core.model import FailureClass
+from agentpkg.engine import attach, control, dispatch
+from tests.isolation.support import require, said, session
+from tests.support.engine_shop import FEATURE, Shop, ShopFactory
+from tests.support.repos import commit, git
+from tests.support.wait import until
+
+
+@pytest.fixture
+def shop(shops: ShopFactory) -> Shop:
+    require("strong")
+    return shops(level="strong")
+
+
+def begun(shop: Shop) -> str:
+    """A session whose agent has said that it is there."""
+    project = shop.project
+    started = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish())
+    until(lambda: "ready" in said(shop), what="the agent's first word")
+    return started.session.id
+
+
+def test_ordinary_git_works_and_the_real_git_dir_stays_as_it_is(shop: Shop) -> None:
+    commands = (
+        "git status", "git log --oneline main", "git stash list", "git tag mine", "git branch side", "git gc -q",
+        "git pack-refs --all", "git config alias.x y", "git notes add -m note", "echo a > src/wp01a.txt",
+        "git stash -u -q", "git stash pop -q", "git add -A", "git commit -q --amend -m 'feat(WP01): amended'",
+        "git rebase -q main", "git worktree list", "git fsck", "git reflog",
+    )  # fmt: skip
+    shop.agent("WP01", "save src/wp01.txt x\n" + "".join(f"{c} || {{ echo failed: {c}; exit 9; }}\n" for c in commands))
+    before = (shop.repo / ".git/config").read_bytes()
+    row = session(shop)
+    assert row.outcome == "completed", (row.reason, said(shop))
+    assert (shop.repo / ".git/config").read_bytes() == before
+    refs = {line.split("\t")[1] for line in git(shop.repo, "for-each-ref").splitlines()}
+    assert {ref for ref in refs if not ref.startswith("refs/agentpkg/")} == {
+        "refs/heads/main", f"refs/heads/feat/{FEATURE}-WP01",
+    }  # fmt: skip
+    assert git(shop.repo / ".worktrees" / f"{FEATURE}-WP01", "status", "--porcelain") == ""
+
+
+def test_an_agent_that_is_asked_to_stop_can_say_goodbye(shop: Shop) -> None:
+    shop.agent("WP01", "save src/wp01.txt x; trap 'echo goodbye; exit 0' INT; echo ready; while :; do sleep 0.05; done")
+    name = begun(shop)
+    control.interrupt(shop.state, name, "human:tester")
+    row = attach.wait(shop.project, name)
+    assert (row.outcome, row.commits) == ("cancelled", 1)
+    assert "goodbye" in said(shop)
+
+
+def test_nothing_of_it_outlives_its_supervisor(shop: Shop, tmp_path: Path) -> None:
+    shop.agent("WP01", "setsid sh -c 'exec env -i sleep 4711' & sleep 4711 & echo ready; wait")
+    name = begun(shop)
+    sleepers = [pid for pid in proc.table() if command_of(pid) == "sleep 4711"]
+    assert len(sleepers) == 2
+    supervisor = shop.project.ledger.session(name)
+    assert supervisor is not None
+    assert supervisor.pid is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    until(lambda: not any(command_of(pid) == "sleep 4711" for pid in sleepers), what="the end of all of it")
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").strip().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("code", [1, 2, 126, 127, 143])
+def test_its_exit_code_is_the_agents_own(shop: Shop, code: int) -> None:
+    shop.agent("WP01", f"save src/wp01.txt x; exit {code}")
+    row = session(shop)
+    assert (row.outcome, row.exit_code, row.reason_class) == ("failed", code, FailureClass.AGENT)
+
+
+def test_home_and_temporary_folder_are_its_own_and_empty(shop: Shop, still_world: Path) -> None:
+    (still_world / "mine").touch()
+    shop.agent("WP01", "save src/wp01.txt x; echo home $HOME $(ls -A $HOME | wc -l) $TMPDIR; touch $HOME/a $TMPDIR/b")
+    row = session(shop)
+    assert row.outcome == "completed", row.reason
+    assert "home /agent-home 0 /tmp" in said(shop)
+    assert not (shop.state / "sessions" / row.id / "home").exists()
+
+
+def test_prompt_and_task_are_readable_where_their_variables_say(shop: Shop) -> None:
+    shop.agent("WP01", 'save src/wp01.txt x; head -n 1 "$AGENTPKG_PROMPT"; grep "Write the file" "$AGENTPKG_TASK"')
+    assert session(shop).outcome == "completed"
+    assert "# Mission" in said(shop)
+
+
+def test_linked_folders_are_read_only_and_setup_runs_inside(shops: ShopFactory) -> None:
+    require("strong")
+    more = "worktree: {link: [cache], setup: ['echo setup in $HOME; echo made > made.log']}\n"
+    shop = shops(level="strong", more=more)
+    commit(shop.repo, {".gitignore": "cache\nmade.log\n"})
+    (shop.repo / "cache").mkdir()
+    (shop.repo / "cache" / "big").write_text("large\n")
+    shop.agent("WP01", "save src/wp01.txt x; cat cache/big made.log; ( echo evil > cache/big ) 2>/dev/null || echo no")
+    row = session(shop)
+    assert row.outcome == "completed", (row.reason, said(shop))
+    assert {"setup in /agent-home", "large", "made", "no"} <= set(said(shop))
+    assert (shop.repo / "cache" / "big").read_text() == "large\n"
