@@ -25,6 +25,18 @@ TMP_BYTES, SHM_BYTES = 1 << 30, 64 << 20
 #: the home folder inside
 HOME = "/agent-home"
 
+#: settings and switches of the kernel: read-only inside
+_KERNEL = (
+    "/proc/sys", "/proc/fs", "/proc/irq", "/proc/bus", "/proc/acpi", "/proc/scsi", "/proc/driver", "/proc/mtrr",
+    "/proc/dynamic_debug", "/proc/sysrq-trigger", "/proc/pressure",
+)  # fmt: skip
+
+#: what the kernel tells root of everybody: not there inside
+_HIDDEN = (
+    "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats", "/proc/kpagecount",
+    "/proc/kpageflags", "/proc/kpagecgroup", "/proc/slabinfo", "/proc/vmallocinfo",
+)  # fmt: skip
+
 #: options that older versions lack, with the first version that has each
 _SINCE = {"--size": (0, 7), "--disable-userns": (0, 8)}
 
@@ -112,9 +124,20 @@ class Arguments:
             if os.path.exists(path):
                 self.read(path)
         self.words += ("--proc", "/proc", "--dev", "/dev")
+        self._close_kernel()
         self.scratch("/tmp", TMP_BYTES)
         self.scratch("/dev/shm", SHM_BYTES)
         self.words += ("--tmpfs", "/run", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")
+
+    def _close_kernel(self) -> None:
+        """Settings of the kernel below ``/proc`` belong to user 0 of the machine, whom root's sandbox still is there:
+        without this its files could be written, ``core_pattern`` among them, capabilities or not."""
+        for path in _KERNEL:
+            if os.path.exists(path):
+                self.read(path)
+        for path in _HIDDEN:
+            if os.path.exists(path):
+                self.read(os.devnull, path)
 
     def scratch(self, path: str, size: int) -> None:
         """A folder in memory of at most ``size`` bytes."""

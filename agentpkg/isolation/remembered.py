@@ -19,7 +19,7 @@ from agentpkg.proc import tree
 _LIMIT = 1 << 20
 
 #: changes whenever a probe of this version looks at something else
-_RULES = 1
+_RULES = 2
 
 
 def remembered(memory: Path | None, levels: Mapping[str, Isolation]) -> dict[str, Probe]:

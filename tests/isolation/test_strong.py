@@ -110,3 +110,16 @@ def test_linked_folders_are_read_only_and_setup_runs_inside(shops: ShopFactory) 
     assert row.outcome == "completed", (row.reason, said(shop))
     assert {"setup in /agent-home", "large", "made", "no"} <= set(said(shop))
     assert (shop.repo / "cache" / "big").read_text() == "large\n"
+
+
+def test_settings_of_the_kernel_cannot_be_written_by_root_either(shop: Shop) -> None:
+    # each gets the value that it has, so that the test does no harm where it should fail
+    writes = "".join(
+        f'( v=$(cat {path}) && echo "$v" > {path} ) 2>/dev/null && echo written {path}\n'
+        for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/proc/sys/kernel/hostname")
+    )
+    shop.agent(
+        "WP01", f"save src/wp01.txt x\n{writes}\nhead -c 1 /proc/kcore >/dev/null 2>&1 && echo read kcore\nexit 0"
+    )
+    assert session(shop).outcome == "completed"
+    assert [line for line in said(shop) if line.startswith(("written", "read"))] == []
