@@ -123,3 +123,17 @@ def test_settings_of_the_kernel_cannot_be_written_by_root_either(shop: Shop) -> 
     )
     assert session(shop).outcome == "completed"
     assert [line for line in said(shop) if line.startswith(("written", "read"))] == []
+
+
+@pytest.mark.parametrize("level", ["strong", "medium"])
+def test_a_script_that_an_interpreter_is_given_is_there(shops: ShopFactory, tmp_path: Path, level: str) -> None:
+    require(level)
+    shop = shops(level=level)
+    script = tmp_path / "a folder" / "agent.sh"
+    script.parent.mkdir()
+    script.write_text("echo x > src/wp01.txt; git add -A; git commit -qm 'feat(WP01): by a script'")
+    config = shop.repo / ".kittify" / "config.yaml"
+    config.write_text(config.read_text().replace(f'["{shop.tools}/agent.sh"]', f'[sh, "{script}"]'))
+    assert str(script) in config.read_text()
+    row = session(shop)
+    assert (row.outcome, row.commits) == ("completed", 1), row.reason
