@@ -104,6 +104,13 @@ def checks(found: Sequence[Json]) -> list[Text]:
     return lines
 
 
+def mended(done: Sequence[str]) -> list[Text]:
+    """What ``doctor --fix`` did, a line each."""
+    shown = ("not done", "nothing was done", "kept")
+    lines = [line(render.mark("warn" if text.startswith(shown) else "pass"), " ", text) for text in done]
+    return lines or [line(render.mark("pass"), " nothing needed mending")]
+
+
 def written(document: Json) -> list[Text]:
     """What ``init`` wrote."""
     lines = [line(render.mark("pass"), f" wrote {path}") for path in document["written"]]

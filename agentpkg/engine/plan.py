@@ -122,12 +122,21 @@ def _moved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         now["work_tree"] = state.parent.parent
     # the inner places first: the work tree is a beginning of them all
     pairs = [(str(before[key]), str(now[key])) for key in ("state", "common_dir", "work_tree")]
-    job = {key: _relocated(value, pairs) if isinstance(value, str) else value for key, value in values["job"].items()}
+    job, walls = _relocated(values["job"], pairs), _relocated(values.get("walls", {}), pairs)
     repository = {**values["repository"], **{key: str(path) for key, path in now.items()}}
-    return {**values, "job": job, "repository": repository, "private": str(folder / "git")}
+    return {**values, "job": job, "walls": walls, "repository": repository, "private": str(folder / "git")}
 
 
-def _relocated(text: str, pairs: Sequence[tuple[str, str]]) -> str:
+def _relocated(value: Any, pairs: Sequence[tuple[str, str]]) -> Any:
+    """The paths in plain data as they are now."""
+    if isinstance(value, dict):
+        return {key: _relocated(one, pairs) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_relocated(one, pairs) for one in value]
+    return _relocated_text(value, pairs) if isinstance(value, str) else value
+
+
+def _relocated_text(text: str, pairs: Sequence[tuple[str, str]]) -> str:
     for old, new in pairs:
         if text == old or text.startswith(f"{old}/"):
             return new + text.removeprefix(old)

@@ -1,6 +1,8 @@
 """One repository as the engine sees it: its place, its settings, its ledger, its features, and who is asking."""
 
+import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -45,6 +47,7 @@ class Project:
     environ: Mapping[str, str]
     flags: Mapping[str, Any] = field(default_factory=dict)
     _existing: Ledger | None = None
+    _looked: float = -math.inf
 
     @property
     def settings(self) -> Settings:
@@ -287,6 +290,14 @@ class Project:
                     code="ledger_lost",
                 )
         transition.register(tx, feature, self.target(feature))
+
+    def look_is_due(self, seconds: float) -> bool:
+        """Whether the last look of this command, told by this very question, is so long ago; the first one is due."""
+        now = time.monotonic()
+        if now - self._looked < seconds:
+            return False
+        self._looked = now
+        return True
 
     def ensure_registered(self, feature: Feature) -> None:
         """Registers a feature whose files say more than the ledger, in a transaction of its own."""

@@ -14,15 +14,20 @@ from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree
 from agentpkg.git import provision
+from agentpkg.git.relocation import follow
+from agentpkg.git.stale import remove_stale_locks
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
 from agentpkg.sessions.pulse import read_members
 from agentpkg.sessions.runner import session_mark
 
+#: seconds between two looks for locks that killed git processes have left
+_LOCKS_SECONDS = 5.0
+
 
 def reconcile(project: Project) -> list[str]:
-    """Ends sessions whose supervisor is dead, and finishes landings that were cut short.
+    """Ends sessions whose supervisor is dead, and finishes landings that were cut short; follows a moved repository.
 
     A process that cannot be judged is left alone: unknown is not dead. One that lives and does not answer keeps its
     session too, unless a person asked for its end (:mod:`agentpkg.engine.insisting`). Of several commands that look at
@@ -31,7 +36,9 @@ def reconcile(project: Project) -> list[str]:
     Returns:
         What was done, one sentence each.
     """
-    done = []
+    done = follow(project.repository)
+    if project.look_is_due(_LOCKS_SECONDS):
+        done += remove_stale_locks(project.repository, refs_only=True)
     for row in project.ledger.sessions(live=True):
         insist(project, row)
         if is_dead(row) and lease.take(project.ledger, row.id, os.getpid(), is_dead):

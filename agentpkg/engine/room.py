@@ -7,6 +7,7 @@ from agentpkg.core.model import PackageRow, SessionRow
 from agentpkg.engine.project import Project
 from agentpkg.git import private, provision, removal, worktrees
 from agentpkg.git.discover import admin_dir_of
+from agentpkg.git.relocation import follow
 
 
 def require_own_branch(project: Project, row: PackageRow, branch: str) -> None:
@@ -64,6 +65,8 @@ def make(project: Project, path: Path, branch: str, session: SessionRow, fresh: 
         NotAllowed: something of the user's is in the way.
     """
     repo = project.repository
+    # what is made here is found again in another place by what this remembers
+    follow(repo)
     worktrees.ensure_excluded(repo, f"/{project.settings.project.worktrees_dir}/")
     give_back(project, path, folder)
     _free_branch(project, path, branch, session, fresh)

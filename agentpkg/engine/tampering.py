@@ -15,14 +15,12 @@ from agentpkg.git.discover import Repository, admin_dir_of
 from agentpkg.git.fingerprint import Findings, Fingerprint
 from agentpkg.ledger.ledger import Ledger
 
-#: the fingerprint of the real repository from before the agent started
-FILE = "fingerprint.json"
 _LIMIT = 64 << 20
 
 
 def remember(repo: Repository, worktree: Path, folder: Path) -> None:
     """Keeps the repository's fingerprint in the session's folder; the worktree's ``.git`` is still its own."""
-    write_atomic(folder / FILE, json.dumps(_take(repo, worktree).as_json()))
+    write_atomic(folder / fingerprint.FILE, json.dumps(_take(repo, worktree).as_json()))
 
 
 def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path, admitted: tuple[str, str | None]) -> Findings:
@@ -33,7 +31,7 @@ def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path, admitte
             admission that was cut short has brought it there.
     """
     try:
-        before = Fingerprint.from_json(json.loads(read_bounded(folder / FILE, _LIMIT)))
+        before = Fingerprint.from_json(json.loads(read_bounded(folder / fingerprint.FILE, _LIMIT)))
     except FileNotFoundError:
         return Findings()
     admin = admin_dir_of(repo.common_dir, worktree)

@@ -18,6 +18,9 @@ from typing import Any
 from agentpkg.git.discover import MARK, Repository, admin_dir_of, admin_dirs
 from agentpkg.git.repo import GitFailed
 
+#: the file in a session's folder that keeps the fingerprint from before the agent started
+FILE = "fingerprint.json"
+
 #: single files of a git dir that stop a package when they change
 _GUARDED = ("config", "config.worktree", "commondir", "gitdir", "objects/info/alternates",
             "objects/info/http-alternates")  # fmt: skip
@@ -184,19 +187,19 @@ def _modules(common: Path) -> list[str]:
 
 def _digests(common: Path, names: Iterator[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for name in names:
-        found = _digest(common / name)
+        found = digest(common / name)
         if found is not None:
             yield name, found
 
 
-def _digest(path: Path) -> str | None:
+def digest(path: Path) -> str | None:
     """What a path is: kind, mode and content; None when there is nothing."""
     try:
         seen = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISLNK(seen.st_mode):
-        return f"link {os.readlink(path)} {_digest(Path(os.path.realpath(path)))}"
+        return f"link {os.readlink(path)} {digest(Path(os.path.realpath(path)))}"
     if not stat.S_ISREG(seen.st_mode):
         return f"special {seen.st_mode:o}"
     if seen.st_size > _CONTENT:

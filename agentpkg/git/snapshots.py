@@ -24,7 +24,7 @@ from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.private import private_tip
 from agentpkg.git.quarantine import adopt_objects, open_quarantine, plain_names
-from agentpkg.git.repo import Enclose, Git, unenclosed
+from agentpkg.git.repo import Enclose, Git, GitFailed, unenclosed
 from agentpkg.git.walk import blocking_files
 
 #: where a quarantine keeps them: ``00001``, ``00002`` … while an agent works, ``end``, and ``rewind-00001`` …
@@ -145,7 +145,14 @@ class Watch:
             return Snapshot(None, 0)
         adopt_objects(self._quarantine, self._private)
         head = private_tip(self._private, self._branch) or self._old_head
-        tree = self._tree_now(head)
+        try:
+            tree = self._tree_now(head)
+        except GitFailed:
+            # a git that was killed leaves its lock; what it wrote of the index is nothing to build on
+            self._head = None
+            for name in ("index.watch.lock", "index.watch"):
+                (self._quarantine.git_dir / name).unlink(missing_ok=True)
+            raise
         if tree == self._tree:
             return Snapshot(None, 0)
         kept = _keep(self._git, head, tree, f"{self._number + 1:05d}", _WHILE_SECONDS)

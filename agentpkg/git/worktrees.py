@@ -147,17 +147,18 @@ def changes(
         draft.unlink(missing_ok=True)
 
 
-def ensure_excluded(repo: Repository, pattern: str) -> None:
-    """Puts an ignore pattern into ``info/exclude``, once; what is there stays as it is."""
+def ensure_excluded(repo: Repository, pattern: str) -> bool:
+    """Puts an ignore pattern into ``info/exclude``, once; what is there stays. Gives whether it was missing."""
     file = Path(os.path.realpath(repo.common_dir / "info" / "exclude"))
     with refs_lock(repo):
         before = file.read_bytes() if file.exists() else b""
         line = os.fsencode(pattern)
         if line in before.splitlines():
-            return
+            return False
         file.parent.mkdir(exist_ok=True)
         gap = b"" if before.endswith(b"\n") or not before else b"\n"
         write_atomic(file, before + gap + line + b"\n", mode=0o644)
+    return True
 
 
 def record_provided(repo: Repository, worktree: Path, paths: Sequence[str]) -> None:

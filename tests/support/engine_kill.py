@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 _HOOK = """\
-import os, signal, sys
+import os, signal, sys, threading
 
 def _arm(point, number):
     module, name, moment = point.split(":")
@@ -18,6 +18,7 @@ def _arm(point, number):
                 # once: it is to go on afterwards
                 sys.setprofile(None)
             os.kill(os.getpid(), number)
+    threading.setprofile(hook)
     sys.setprofile(hook)
 
 _which = os.environ.get("TEST_KILL_WHICH", "")
