@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ AGENT = SomeAgent(transcripts="tapes")
 
 
 def play(
-    root: Path, transcript: str, timeout: float = 30, **changes: Any
+    root: Path, transcript: str, cancelled: Callable[[], bool] | None = None, **changes: Any
 ) -> tuple[Result, list[SessionEvent], StreamEnd]:
     """Plays a transcript in ``root``; gives the process's result and what a reader made of it."""
     tapes = root.parent / "tapes"
@@ -27,7 +28,8 @@ def play(
     env = {
         "PATH": os.environ["PATH"], "AGENTPKG_WP": "WP02", "AGENTPKG_FEATURE": "003-auth", "HOME": os.environ["HOME"]
     }  # fmt: skip
-    result = run(launch.argv, env=env, cwd=root, timeout=timeout, grace=0.2, stdin=(launch.stdin or "").encode())
+    result = run(launch.argv, env=env, cwd=root, timeout=30, grace=0.2, stdin=(launch.stdin or "").encode(),
+                 cancelled=cancelled)  # fmt: skip
     reader = harness.reader()
     lines = [("stdout", line) for line in result.stdout.decode().splitlines()]
     lines += [("stderr", line) for line in result.stderr.decode().splitlines()]
@@ -117,8 +119,10 @@ def test_a_wait_for_a_file_ends_with_it_or_with_patience(tmp_path: Path) -> None
 
 
 def test_ignored_signals_leave_only_the_last_resort(tmp_path: Path) -> None:
-    result, _, _ = play(tmp_path, "- ignore-signals: [INT, TERM]\n- wait: 60\n", timeout=0.7)
-    assert (result.timed_out, result.exit_code) == (True, -9)
+    begun = tmp_path / "begun"
+    steps = "- ignore-signals: [INT, TERM]\n- write: {path: begun, text: x}\n- wait: 60\n"
+    result, _, _ = play(tmp_path, steps, cancelled=begun.exists)
+    assert (result.cancelled, result.exit_code) == (True, -9)
 
 
 def test_modules_in_the_worktree_do_not_get_in_the_way(tmp_path: Path) -> None:

@@ -131,5 +131,11 @@ class Child:
     def kill(self) -> list[str]:
         """Kills it at once; gives the whole lines it had said."""
         self.process.kill()
-        out, _ = self.process.communicate()
+        assert self.process.stdout is not None
+        assert self.process.stdin is not None
+        # not `communicate`, which would miss what an earlier `line` has read ahead
+        out = self.process.stdout.read()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stdin.close()
         return out.split("\n")[:-1]
