@@ -129,29 +129,24 @@ from agentpkg.core.errors import AgentpkgError
 from agentpkg.engine import dispatch
 project = shop.project
 feature = project.good_feature(shop.feature)
-print("ready", flush=True)
-sys.stdin.readline()
+(shop.tools / f"ready.{sys.argv[1]}").touch()
+while not (shop.tools / "released").exists():
+    pass
 try:
     print("started", dispatch.start(project, feature, "WP01", dispatch.Wish()).session.id)
 except AgentpkgError as error:
     print("refused", error.exit_code, error.message)
 """
-    both = [shop.python(code) for _ in range(2)]
-    for one in both:
-        assert one.stdout
-        assert one.stdout.readline() == "ready\n"
-    # both hang at their standard input, which ends for both at once
-    said = sorted(out.strip() for out in _released(both))
+    both = [shop.python(code, name) for name in ("a", "b")]
+    until(lambda: all((shop.tools / f"ready.{name}").exists() for name in ("a", "b")), what="both to be ready")
+    (shop.tools / "released").touch()
+    said = sorted(one.communicate(timeout=60)[0].strip() for one in both)
     assert said[0].startswith("refused 4")
     assert said[1].startswith("started sess_")
     assert said[1].split()[1] in said[0]
     assert len(shop.project.ledger.sessions()) == 1
     shop.go("go")
     attach.wait(shop.project, said[1].split()[1])
-
-
-def _released(processes: list) -> list[str]:  # type: ignore[type-arg]
-    return [one.communicate(timeout=30)[0] for one in processes]
 
 
 def test_a_branch_that_the_user_has_checked_out_is_left_alone(shops: ShopFactory) -> None:
