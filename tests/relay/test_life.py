@@ -11,7 +11,8 @@ from agentpkg.bus.access import Settings
 from agentpkg.git.audit import anchored
 from agentpkg.git.discover import discover
 from agentpkg.relay import client, place
-from tests.support import relay_world
+from agentpkg.relay.outbox import BATCH
+from tests.support import engine_kill, relay_world
 from tests.support.relay_world import RelayWorld, history, runs
 from tests.support.repos import ScratchFactory
 from tests.support.wait import until
@@ -100,6 +101,37 @@ def test_after_kill_9_the_next_poke_starts_another_and_no_server_is_left(world: 
     until(lambda: not runs(server), 5, "the server's end")
     world.publish()
     assert [event["n"] for event in history(world)] == [1, 2]
+
+
+#: between the first byte that is sent and the last row that is marked
+_POINTS = (
+    "agentpkg.relay.outbox:_messages:return",
+    "agentpkg.bus.nats:_acknowledged:call",
+    "agentpkg.relay.outbox:_marking:call",
+    "agentpkg.ledger.ledger:mark_sent:call",
+    "agentpkg.ledger.ledger:mark_sent:return",
+)
+
+
+@pytest.mark.parametrize(
+    "point", [pytest.param(p, marks=() if p.endswith("_marking:call") else pytest.mark.slow) for p in _POINTS]
+)
+def test_a_relay_killed_between_publishing_and_marking_repeats_the_same_ids_in_order(
+    world: RelayWorld, tmp_path: Path, point: str
+) -> None:
+    # more than one batch
+    world.commit(BATCH)
+    world.commit(2, feature="002-other")
+    ids = [row.id for row in world.ledger.unsent(1_000)]
+    hook = engine_kill.environment(tmp_path / "hook", "agentpkg.relay", point)
+    relay = [sys.executable, "-m", "agentpkg.relay", str(world.state)]
+    assert subprocess.run(relay, stdin=subprocess.DEVNULL, env=os.environ | hook, timeout=60).returncode == -9
+    assert len(world.ledger.unsent(1_000)) == (2 if point.endswith("mark_sent:return") else BATCH + 2)
+    world.publish()
+    told = history(world)
+    assert [event["n"] for event in told] == list(range(1, BATCH + 4))
+    # an id is the message's id, so the server has taken what was sent twice for what it is
+    assert [event["id"] for event in told][:-1] == ids
 
 
 @pytest.mark.slow
