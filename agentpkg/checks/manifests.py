@@ -11,7 +11,6 @@ Lock files are no manifests: they pin what a manifest names.
 import json
 import posixpath
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -75,8 +74,14 @@ def _reader(path: str) -> Callable[[bytes], Named] | None:
 # --------------------------------------------------------------------------- Python
 
 
+def _toml(data: bytes) -> dict[str, Any]:
+    import tomllib  # every dispatch comes by here, few have such a file
+
+    return tomllib.loads(data.decode())
+
+
 def _pyproject(data: bytes) -> Named:
-    document = tomllib.loads(data.decode())
+    document = _toml(data)
     return frozenset((*_standard(document), *_tools(document.get("tool", {}))))
 
 
@@ -143,7 +148,7 @@ def _requirement(line: str) -> str:
 
 
 def _pipfile(data: bytes) -> Named:
-    document = tomllib.loads(data.decode())
+    document = _toml(data)
     found = {f"index {one.get('name', '')} from {one.get('url', '')}" for one in document.get("source", ())}
     for key, table in document.items():
         if key not in ("source", "requires", "pipenv", "scripts"):
@@ -171,7 +176,7 @@ _CARGO = ("dependencies", "dev-dependencies", "build-dependencies", "dev_depende
 
 
 def _cargo(data: bytes) -> Named:
-    document = tomllib.loads(data.decode())
+    document = _toml(data)
     tables = [document, document.get("workspace", {}), *document.get("target", {}).values()]
     found = [entry for table in tables for key in _CARGO for entry in _table(table.get(key, {}))]
     for source, patches in document.get("patch", {}).items():

@@ -16,7 +16,7 @@ from agentpkg.core.errors import BadInput
 from agentpkg.core.model import ReviewRow, Verdict
 from agentpkg.engine import auditing, demo
 from agentpkg.engine.project import Project, open_project
-from agentpkg.engine.running import Options
+from agentpkg.engine.running.values import Options
 
 
 @verb(

@@ -16,7 +16,9 @@ from agentpkg.core.errors import BadInput
 from agentpkg.core.model import EventRow, Feature
 from agentpkg.engine import looking
 from agentpkg.engine.project import Project
-from agentpkg.engine.running import Finished, Options, Run, Stop, background, owner
+from agentpkg.engine.running import background, owner
+from agentpkg.engine.running.run import Run
+from agentpkg.engine.running.values import Finished, Options, Stop
 
 
 @verb(

@@ -11,7 +11,6 @@ from agentpkg.config import effective, fallbacks
 from agentpkg.core import retrying
 from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, State
 from agentpkg.core.retrying import Try
-from agentpkg.engine.conclude import facts_of
 from agentpkg.engine.project import Project
 from agentpkg.ledger.reading import Reader
 
@@ -83,6 +82,8 @@ def _rest(project: Project, tries: list[Try], chosen: str, last: SessionRow) -> 
 
 def _told(project: Project, last: SessionRow) -> float:
     """Seconds after which the provider said that it serves again, as the session's folder has it; 0 when it did not."""
+    from agentpkg.engine.conclude import facts_of  # all that ends a session comes with it; most looks need none of it
+
     try:
         facts = facts_of(project.state / "sessions" / last.id)
     except (OSError, ValueError, TypeError):

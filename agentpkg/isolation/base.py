@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+#: the port inside of the proxy, see :mod:`agentpkg.isolation.proxy`
+PORT = 3128
+
 
 @dataclass(frozen=True, slots=True)
 class Network:

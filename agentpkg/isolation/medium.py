@@ -16,7 +16,6 @@ from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
-from agentpkg.isolation import landlock
 from agentpkg.isolation.base import Network, Place, Probe, Room, Wrapped
 from agentpkg.isolation.inner import inner_environment, proxies, settings_copies, tools_of
 from agentpkg.isolation.toolchains import ETC, SYSTEM
@@ -33,6 +32,7 @@ _DEVICES = (
 FAILED = 125
 
 _PYTHON = os.path.realpath(sys.executable)
+_LAUNCHER = str(Path(__file__).with_name("landlock.py"))
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Medium:
 
     def stamp(self) -> str:
         """The version of the kernel's interface."""
-        return f"{landlock.abi()} {_PYTHON}"
+        return f"{_abi()} {_PYTHON}"
 
     def probe(self) -> Probe:
         """Binds a shell and has it try to write where it may not."""
-        version = landlock.abi()
+        version = _abi()
         if version < 1:
             fix = "use Linux 5.13 or newer with landlock among the security modules (`lsm=landlock,…` at boot)"
             return Probe(False, "medium: this kernel has no Landlock", fix if sys.platform == "linux" else "")
@@ -106,6 +106,12 @@ def _launched(
     return Wrapped(command, {**env, **more}, failure=FAILED, voice="landlock: ")
 
 
+def _abi() -> int:
+    from agentpkg.isolation import landlock  # ctypes comes with it, which a machine with a better level does not need
+
+    return landlock.abi()
+
+
 def _before(
     reads: Iterable[str], writes: Iterable[str], network: Network | None, lists: Iterable[str] = ()
 ) -> tuple[str, ...]:
@@ -114,7 +120,7 @@ def _before(
         "list": sorted(lists),
         "connect": [] if network is None else list(network.ports), "net": True,
     }  # fmt: skip
-    return (_PYTHON, "-I", "-S", landlock.__file__, json.dumps(rules), "--")
+    return (_PYTHON, "-I", "-S", _LAUNCHER, json.dumps(rules), "--")
 
 
 def _public() -> list[str]:

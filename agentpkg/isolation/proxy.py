@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agentpkg.core.hosts import Target
+from agentpkg.isolation.base import PORT
 
 #: bytes of a request's head
 _HEAD = 1 << 16
@@ -26,9 +27,6 @@ _HEAD = 1 << 16
 _SECONDS = 30.0
 #: what is told of one session; further decisions are made, but only counted
 _TOLD = 2000
-
-#: the port of the proxy inside
-PORT = 3128
 
 _REFUSAL = (
     "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"

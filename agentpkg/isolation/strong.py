@@ -17,10 +17,9 @@ from pathlib import Path
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
 from agentpkg.isolation import bubblewrap, forward
-from agentpkg.isolation.base import Network, Place, Probe, Room, Wrapped, within
+from agentpkg.isolation.base import PORT, Network, Place, Probe, Room, Wrapped, within
 from agentpkg.isolation.bubblewrap import Arguments, Program, StatusFile
 from agentpkg.isolation.inner import inner_environment, plain, proxies, require_plain, settings_copies, tools_of
-from agentpkg.isolation.proxy import PORT
 from agentpkg.isolation.toolchains import Tools
 
 #: seconds for the trial

@@ -8,8 +8,8 @@ import pytest
 from agentpkg.core.errors import Busy
 from agentpkg.core.model import FeatureState, State
 from agentpkg.engine import moving
-from agentpkg.engine import running as run
 from agentpkg.engine.doctor import look
+from agentpkg.engine.running.values import Finished, Stop
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
 from tests.support.repos import commit, git
 from tests.support.wait import until
@@ -21,18 +21,18 @@ class Running:
     """A run in a thread, as the command line has it."""
 
     def __init__(self, shop: Shop, jobs: int = 4) -> None:
-        self.stop = run.Stop()
-        self._found: list[run.Finished] = []
+        self.stop = Stop()
+        self._found: list[Finished] = []
         self._thread = threading.Thread(target=lambda: self._found.append(shop.run(jobs, self.stop)))
         self._thread.start()
 
-    def finished(self, seconds: float = 20) -> run.Finished:
+    def finished(self, seconds: float = 20) -> Finished:
         self._thread.join(seconds)
         assert self._found, "the run has not ended"
         return self._found[0]
 
 
-def stuck(finished: run.Finished) -> dict[str, str]:
+def stuck(finished: Finished) -> dict[str, str]:
     return {one.wp: one.reason for one in finished.stuck}
 
 

@@ -8,7 +8,8 @@ from agentpkg import views
 from agentpkg.core.errors import BadInput, NotAllowed
 from agentpkg.core.model import State
 from agentpkg.engine import dispatch, exporting, looking
-from agentpkg.engine import running as run
+from agentpkg.engine.running.run import Run
+from agentpkg.engine.running.values import Finished, Options, Stop
 from tests.engine.test_run import Running
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
@@ -25,12 +26,12 @@ def meta(shop: Shop, **said: object) -> None:
     path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in said.items()))
 
 
-def go(shop: Shop, **more: object) -> run.Finished:
+def go(shop: Shop, **more: object) -> Finished:
     """One run of the feature with these options."""
     project = shop.project
-    options = run.Options(4, **more)  # type: ignore[arg-type]
+    options = Options(4, **more)  # type: ignore[arg-type]
     feature = project.good_feature(FEATURE)
-    return run.Run(project, feature, options, shop.told.append, run.Stop()).to_the_end()
+    return Run(project, feature, options, shop.told.append, Stop()).to_the_end()
 
 
 def status(shop: Shop) -> dict[str, object]:

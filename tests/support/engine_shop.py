@@ -19,8 +19,9 @@ from typing import Any
 from agentpkg.core import chain
 from agentpkg.core.model import EventRow, PackageRow, State
 from agentpkg.engine import attach, dispatch
-from agentpkg.engine import running as run
 from agentpkg.engine.project import Project, open_project
+from agentpkg.engine.running.run import Run
+from agentpkg.engine.running.values import Finished, Options, Stop
 from tests.support.repos import commit, git
 from tests.support.wait import until
 
@@ -134,8 +135,8 @@ class Shop:
         attach.wait(project, started.session.id)
         return project.row(feature or self.feature, wp)
 
-    def run(self, jobs: int = 4, stop: run.Stop | None = None, until: str | None = None,
-            tell: Callable[[EventRow], None] | None = None) -> run.Finished:  # fmt: skip
+    def run(self, jobs: int = 4, stop: Stop | None = None, until: str | None = None,
+            tell: Callable[[EventRow], None] | None = None) -> Finished:  # fmt: skip
         """One ``run`` of the feature, in this process; its events are kept in ``told``."""
         project = self.project
 
@@ -144,8 +145,8 @@ class Shop:
             if tell:
                 tell(event)
 
-        options = run.Options(jobs, until=until)
-        return run.Run(project, project.good_feature(self.feature), options, hear, stop or run.Stop()).to_the_end()
+        options = Options(jobs, until=until)
+        return Run(project, project.good_feature(self.feature), options, hear, stop or Stop()).to_the_end()
 
     def python(self, code: str, *args: str) -> "subprocess.Popen[str]":
         """A process of its own that runs ``code`` with ``shop`` at hand, as another command would."""

@@ -2,9 +2,6 @@
 
 :mod:`run` is the loop, :mod:`scene` what its parts share, :mod:`starting`, :mod:`landing`, :mod:`waiting` and
 :mod:`ending` what their names say, :mod:`owner` the record of who runs.
+
+Nothing is offered here: commands that only ask who runs a feature do not pay for the loop.
 """
-
-from agentpkg.engine.running.run import Run
-from agentpkg.engine.running.values import Finished, Options, Stop, Stuck
-
-__all__ = ["Finished", "Options", "Run", "Stop", "Stuck"]

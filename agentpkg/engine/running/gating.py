@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import PackageRow
 from agentpkg.core.stages import Checked, Gate
-from agentpkg.engine import fixing, frozen, gates, transition
+from agentpkg.engine import fixing, frozen, gatekeeping, gates, transition
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.values import Stuck
 
@@ -33,11 +33,11 @@ def step(scene: Scene) -> bool:
             continue
         if stage is not None and scene.progress.entry_due(stage):
             if scene.progress.entry_fails_at(stage, _tip(scene)) is None:
-                _submit(scene, f"entry {stage}", gate, gates.check_entry)
+                _submit(scene, f"entry {stage}", gate, gatekeeping.check_entry)
         elif scene.progress.due(stage):
             failed = scene.progress.fails_at(stage, _tip(scene))
             if failed is None:
-                _submit(scene, f"done {stage}", gate, gates.check)
+                _submit(scene, f"done {stage}", gate, gatekeeping.check)
             elif _may_fix(scene, stage):
                 _fix(scene, gate, failed)
                 return True

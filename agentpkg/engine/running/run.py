@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from agentpkg.core.model import EventRow, Feature, PackageRow, SessionRow, State
-from agentpkg.engine import gates, recovery
+from agentpkg.engine import gatekeeping, recovery
 from agentpkg.engine.lane import Lane
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import ending, gating, holding, landing, owner, persisting, starting, steering
@@ -57,7 +57,7 @@ class Run:
             gating.look(scene)
             starting.preflight(scene)
             scene.project.ensure_registered(scene.feature)
-            gates.ensure_tags(scene.project, scene.feature.id)
+            gatekeeping.ensure_tags(scene.project, scene.feature.id)
             with self._woken():
                 while (pause := self._tick(me)) is not None:
                     scene.stop.wake.wait(pause)
