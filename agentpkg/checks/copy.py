@@ -119,6 +119,15 @@ def place(outside: Sequence[Path]) -> Path:
 def sweep(folder: Path) -> list[Path]:
     """Kills and removes what makers that are dead left of their copies in ``folder``; gives the copies' folders."""
     gone: list[Path] = []
+    for found in abandoned(folder):
+        kill_marked(f"{MARK}={found.name}")
+        remove_tree(found)
+        gone.append(found)
+    return gone
+
+
+def abandoned(folder: Path) -> Iterator[Path]:
+    """The copies in ``folder`` whose makers are dead; nobody else gets hold of one until the next is asked for."""
     for found in folder.glob(f"{PREFIX}*"):
         try:
             if found.is_symlink() or found.stat().st_uid != os.geteuid():
@@ -128,14 +137,11 @@ def sweep(folder: Path) -> list[Path]:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            kill_marked(f"{MARK}={found.name}")
-            remove_tree(found)
-            gone.append(found)
+            yield found
         except BlockingIOError:
             continue
         finally:
             os.close(handle)
-    return gone
 
 
 def _make_folder(parent: Path) -> Path:

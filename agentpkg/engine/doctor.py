@@ -11,7 +11,7 @@ from typing import Any
 
 from agentpkg.config import CONFIG_FILE, Loaded, load
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import CheckStatus, FailureClass, SessionRow, State
+from agentpkg.core.model import CheckStatus, FailureClass, State
 from agentpkg.engine.project import Project
 from agentpkg.git.discover import Repository, check_git_version, discover
 
@@ -76,7 +76,8 @@ class Doctor:
             return {**always, **more}
         return {
             **always, **more, "policy": self._policy, "objects": self._objects, "nats-server": self._server,
-            "relay": self._relay, "agents": self._agents, "sessions": self._sessions, "features": self._features,
+            "relay": self._relay, "agents": self._agents, "sessions": self._sessions, "leftovers": self._leftovers,
+            "features": self._features,
         }  # fmt: skip
 
     # ----------------------------------------------------------------- what is there
@@ -246,20 +247,26 @@ class Doctor:
             yield Finding(name, "pass", f"ready: {', '.join(ready)}{also}")
 
     def _sessions(self, name: str) -> Iterator[Finding]:
-        from agentpkg.engine.lease import is_dead
-
         ledger = self._here.ledger_if_any
-        live: list[SessionRow] = ledger.sessions(live=True) if ledger else []
-        dead = [f"{row.feature} {row.wp}" for row in live if is_dead(row)]
-        if dead:
-            detail = f"lost their supervisor: {', '.join(dead)}"
-            yield Finding(name, "warn", detail, "the next `agentpkg implement`, `run` or `move` takes them up")
-        else:
-            yield Finding(name, "pass", f"{len(live)} active")
+        yield Finding(name, "pass", f"{len(ledger.sessions(live=True)) if ledger else 0} recorded as active")
         for row in ledger.packages() if ledger else ():
             if row.state is State.BLOCKED and row.reason_class is FailureClass.REPOSITORY:
                 fix = f"look at it, undo what is not yours, then `agentpkg implement {row.feature} --wp {row.wp}`"
                 yield Finding(name, "warn", f"{row.feature} {row.wp}: {row.reason}", fix)
+
+    def _leftovers(self, name: str) -> Iterator[Finding]:
+        """What ``doctor --fix`` would mend, each thing for itself, and what it would leave to a person."""
+        from agentpkg.engine import mending
+
+        clean = True
+        for repair in mending.look(self._here):
+            for detail in repair.found:
+                yield Finding(name, "warn", detail, "`agentpkg doctor --fix` mends it")
+            for detail in repair.kept:
+                yield Finding(name, "warn", detail, "look at it; remove it yourself once nothing in it is needed")
+            clean = clean and not repair.found and not repair.kept
+        if clean:
+            yield Finding(name, "pass", "nothing to mend")
 
     def _features(self, name: str) -> Iterator[Finding]:
         from agentpkg.features.folder import load_all

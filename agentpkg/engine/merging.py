@@ -164,16 +164,31 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
     raise _restless()
 
 
+def cut_short(project: Project) -> bool:
+    """Whether a landing left something behind, and no command is landing something now."""
+    if not _left_behind(project):
+        return False
+    try:
+        with _landing_lock(project, timeout=0):
+            return _left_behind(project)
+    except Busy:
+        return False
+
+
+def _left_behind(project: Project) -> bool:
+    return (project.state / _INTENT).exists() or any((project.state / "landing").glob("*.json"))
+
+
 def recover(project: Project) -> list[str]:
     """Finishes what a landing that was cut short left behind; nothing while another command lands something.
 
     Returns:
         What was done, one sentence each.
     """
-    if not (project.state / _INTENT).exists() and not any((project.state / "landing").glob("*.json")):
+    if not _left_behind(project):
         return []
     try:
-        with files.lock(project.state / "locks" / "landing.lock", timeout=0):
+        with _landing_lock(project, timeout=0):
             done = [
                 f"a landing on {found.ref} was {found.how}"
                 for found in recover_landings(project.repository, project.control)
@@ -294,8 +309,8 @@ def _is_on(project: Project, commit: str, tip: str) -> bool:
     return asked.returncode == 0
 
 
-def _landing_lock(project: Project) -> Any:
-    return files.lock(project.state / "locks" / "landing.lock", timeout=_PATIENCE, what="landing")
+def _landing_lock(project: Project, timeout: float = _PATIENCE) -> Any:
+    return files.lock(project.state / "locks" / "landing.lock", timeout=timeout, what="landing")
 
 
 def _in_the_way(row: PackageRow, outcome: landing.InTheWay) -> NotAllowed:

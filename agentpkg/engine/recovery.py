@@ -49,6 +49,18 @@ def reconcile(project: Project) -> list[str]:
     return done + merging.recover(project)
 
 
+def pending(project: Project) -> list[str]:
+    """What :func:`reconcile` would find to do about sessions and landings, one sentence each; changes nothing."""
+    ledger = project.ledger
+    dead = [row for row in ledger.sessions(live=True) if is_dead(row)]
+    late = [one for one in ledger.questions(open_only=True) if questions.overdue(one, ledger.now())]
+    return [
+        *(f"session {row.id} of {row.feature} {row.wp} has lost its supervisor" for row in dead),
+        *(f"{questions.name(one.number)} of {one.wp}: nobody answered in time" for one in late),
+        *(["a landing was cut short"] if merging.cut_short(project) else []),
+    ]
+
+
 def conclude_orphan(project: Project, row: SessionRow) -> None:
     """Ends what is still running of a session that this process has taken over, and the session.
 

@@ -24,6 +24,14 @@ _LIMIT = 1 << 20
 _FINGERPRINT_LIMIT = 64 << 20
 
 
+def moved_from(repo: Repository) -> str | None:
+    """The work tree that paths still name because the repository was moved; None where they name the present one."""
+    before = read_small(repo.state / _PLACE)
+    if before is None or before == _place(repo.work_tree, repo.common_dir):
+        return None
+    return os.fsdecode(before.split(b"\n")[0])
+
+
 def follow(repo: Repository) -> list[str]:
     """Has everything name the repository's present place; costs a look at one file where it has not moved.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agentpkg.core.errors import NotAllowed
 from agentpkg.files import lock, remove_tree, write_atomic
-from agentpkg.git.discover import Repository, admin_dir_of
+from agentpkg.git.discover import MARK, Repository, admin_dir_of, admin_dirs, read_path
 from agentpkg.git.index import SCAN_SECONDS, load_index
 from agentpkg.git.marks import Mark, read_mark, write_mark
 from agentpkg.git.repo import Git, GitFailed
@@ -149,16 +149,35 @@ def changes(
 
 def ensure_excluded(repo: Repository, pattern: str) -> bool:
     """Puts an ignore pattern into ``info/exclude``, once; what is there stays. Gives whether it was missing."""
-    file = Path(os.path.realpath(repo.common_dir / "info" / "exclude"))
     with refs_lock(repo):
-        before = file.read_bytes() if file.exists() else b""
-        line = os.fsencode(pattern)
-        if line in before.splitlines():
+        if is_excluded(repo, pattern):
             return False
+        file = _exclude_file(repo)
+        before = file.read_bytes() if file.exists() else b""
         file.parent.mkdir(exist_ok=True)
         gap = b"" if before.endswith(b"\n") or not before else b"\n"
-        write_atomic(file, before + gap + line + b"\n", mode=0o644)
+        write_atomic(file, before + gap + os.fsencode(pattern) + b"\n", mode=0o644)
     return True
+
+
+def is_excluded(repo: Repository, pattern: str) -> bool:
+    """Whether an ignore pattern stands in ``info/exclude``."""
+    file = _exclude_file(repo)
+    return file.exists() and os.fsencode(pattern) in file.read_bytes().splitlines()
+
+
+def _exclude_file(repo: Repository) -> Path:
+    return Path(os.path.realpath(repo.common_dir / "info" / "exclude"))
+
+
+def vanished(repo: Repository) -> list[Path]:
+    """Worktrees of packages that git lists, and whose folders were deleted by hand."""
+    found = []
+    for admin in admin_dirs(repo.common_dir):
+        named = read_path(admin / "gitdir")
+        if named is not None and (admin / MARK).is_file() and not (admin / "locked").exists():
+            found += [] if os.path.lexists(named.parent) else [named.parent]
+    return found
 
 
 def record_provided(repo: Repository, worktree: Path, paths: Sequence[str]) -> None:

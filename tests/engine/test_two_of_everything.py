@@ -314,11 +314,22 @@ def test_a_session_that_was_killed_before_the_move_is_concluded_after_it(shops: 
 # --------------------------------------------------------------------------- mending
 
 
+def leftovers(shop: Shop) -> list[dict[str, str]]:
+    """What ``doctor`` says is left to mend."""
+    done = quick(shop.repo, "doctor", "--json")
+    assert done.code == 0
+    return [one for one in done.json["checks"] if one["name"] == "leftovers"]
+
+
 def test_doctor_mends_what_killed_commands_and_hands_left_and_says_each_thing(shops: ShopFactory) -> None:
     shop = shops()
     session = begin(shop)
     shop.close()
+    (told,) = leftovers(shop)
+    assert (told["status"], told["fix"]) == ("warn", "`agentpkg doctor --fix` mends it")
+    assert session in told["detail"]
     assert session in "".join(mending.mend(shop.project))
+    assert [(one["status"], one["detail"]) for one in leftovers(shop)] == [("pass", "nothing to mend")]
     never = shop.state / "sessions" / "sess_00000000000000000000000000"
     never.mkdir()
     (never / "prompt.md").write_text("x")
@@ -331,7 +342,14 @@ def test_doctor_mends_what_killed_commands_and_hands_left_and_says_each_thing(sh
     for path in (never, held, draft, lock):
         os.utime(path, (1e9, 1e9))
     (shop.repo / ".git" / "info" / "exclude").write_text("mine\n")
+    told = [one["detail"] for one in leftovers(shop)]
+    # a look changes nothing: asked again it says the same
+    assert told == [one["detail"] for one in leftovers(shop)]
+    assert [path.exists() for path in (never, held, draft, lock)] == [True] * 4
     said = mending.mend(shop.project)
+    for word in ("refs/heads/main.lock", "/.worktrees/", str(never), str(held), str(draft)):
+        assert [word in line for line in told].count(True) == [word in line for line in said].count(True) == 1, told
+    assert len(told) == len(said)
     text = "\n".join(said)
     for word in ("removed refs/heads/main.lock", "info/exclude", f"removed {never}", f"kept {held}",
                  f"removed {draft}"):  # fmt: skip
@@ -341,6 +359,9 @@ def test_doctor_mends_what_killed_commands_and_hands_left_and_says_each_thing(sh
     assert (held / "quarantine.git").exists()
     again = mending.mend(shop.project)
     assert [line for line in again if not line.startswith("kept")] == []
+    (left,) = leftovers(shop)
+    assert str(held) in left["detail"]
+    assert "remove it yourself" in left["fix"]
     shutil.rmtree(worktree(shop))
     assert "no longer lists" in quick(shop.repo, "doctor", "--fix").out
     assert len(git(shop.repo, "worktree", "list").splitlines()) == 1
