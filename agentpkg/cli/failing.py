@@ -1,5 +1,6 @@
 """How errors look: one line, one hint, an exit code; the same as JSON where it was asked for."""
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -54,7 +55,11 @@ def show_interrupt() -> int:
 
 
 def show_bug(error: Exception, args: Sequence[str], debug: bool) -> int:
-    """Shows what nobody planned for."""
+    """Shows what nobody planned for; a full disk is no mistake of agentpkg's."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        from agentpkg.engine import fulldisk
+
+        return show(fulldisk.shown(error), args, debug)
     bug = AgentpkgError(
         f"agentpkg itself failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
         "the same command with --debug shows where; please report it",

@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _detached(project: Project, feature: str, options: Options, speak: Speaker) 
 
 def drive(project: Project, feature: Feature, options: Options, speak: Speaker) -> tuple[Finished, dict[str, Any]]:
     """Runs a feature to its end and shows it; gives how it ended and the last line of ``run --json``."""
-    driven = _Driven(project, options, feature)
+    driven = _Driven(project, options, feature, speak.warn)
     begun = time.monotonic()
     with Interrupts() as interrupts:
         driving.face(project, driven, speak)(interrupts)
@@ -115,12 +116,14 @@ def _document(project: Project, finished: Finished) -> dict[str, Any]:
 class _Driven:
     """A run in a thread of its own, so that this one can show it and hear Ctrl-C."""
 
-    def __init__(self, project: Project, options: Options, feature: Feature) -> None:
+    def __init__(
+        self, project: Project, options: Options, feature: Feature, warn: Callable[[str], None]
+    ) -> None:  # fmt: skip
         self.events: queue.SimpleQueue[EventRow] = queue.SimpleQueue()
         self.stop = Stop()
         self.feature = feature.id
         self.jobs = options.jobs
-        self._run = Run(project, feature, options, self.events.put, self.stop)
+        self._run = Run(project, feature, options, self.events.put, self.stop, warn)
         self._result: list[Finished | BaseException] = []
         # a command that dies does not wait for its run: sessions go on, and the next run takes up from the ledger
         self._thread = threading.Thread(target=self._drive, daemon=True, name="run")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.model import FailureClass, Outcome
-from agentpkg.engine import control, lease, tampering, transition
+from agentpkg.engine import control, fulldisk, lease, tampering, transition
 from agentpkg.engine.plan import SessionPlan, config_digest
 from agentpkg.files import read_bounded, remove_tree, write_atomic
 from agentpkg.git import private, quarantine, snapshots, worktrees
@@ -242,7 +242,9 @@ def _snapshot(desk: Desk, plan: SessionPlan, folder: Path) -> tuple[str | None, 
                 provided=worktrees.provided(desk.repository, plan.worktree),
                 excludes=user_identity(desk.repository.work_tree).excludes_file, enclose=enclosing(plan),
             )  # fmt: skip
-        except GitFailed:
+        except GitFailed as error:
+            if fulldisk.is_full(error, folder):
+                raise
             # the tip is nonsense, which admission will say; measured against where the session began instead
             continue
         return kept.commit, kept.paths

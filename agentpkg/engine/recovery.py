@@ -7,7 +7,7 @@ from agentpkg import proc
 from agentpkg.core import questions
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import SessionRow
-from agentpkg.engine import approvals, conclude, dispatch, lease, merging
+from agentpkg.engine import approvals, conclude, dispatch, fulldisk, lease, merging
 from agentpkg.engine.insisting import insist
 from agentpkg.engine.lease import is_dead
 from agentpkg.engine.plan import SessionPlan, read_plan
@@ -25,6 +25,9 @@ from agentpkg.sessions.runner import session_mark
 #: seconds between two looks for locks that killed git processes have left
 _LOCKS_SECONDS = 5.0
 
+#: sessions that this process has taken over and could not end yet, since the disk was full
+_unended: set[str] = set()
+
 
 def reconcile(project: Project) -> list[str]:
     """Ends sessions whose supervisor is dead, and finishes landings that were cut short; follows a moved repository.
@@ -41,7 +44,7 @@ def reconcile(project: Project) -> list[str]:
         done += remove_stale_locks(project.repository, refs_only=True)
     for row in project.ledger.sessions(live=True):
         insist(project, row)
-        if is_dead(row) and lease.take(project.ledger, row.id, os.getpid(), is_dead):
+        if row.id in _unended or (is_dead(row) and lease.take(project.ledger, row.id, os.getpid(), is_dead)):
             conclude_orphan(project, row)
             done.append(f"session {row.id} of {row.wp} had lost its supervisor")
     for question in approvals.settle(project):
@@ -77,11 +80,16 @@ def conclude_orphan(project: Project, row: SessionRow) -> None:
         project.poke()
         return
     trouble = "its supervisor died"
+    _unended.discard(row.id)
     try:
         redactor = _redactor(project, plan)
         facts = conclude.facts_of(folder) if redactor is not None else None
         conclude.conclude(project, plan, folder, facts or Facts(trouble=trouble, exit_code=None), redactor)
     except (AgentpkgError, OSError) as error:
+        if fulldisk.is_full(error, project.state):
+            # what it made must come in: at this process's next look, or when it has ended at the next command's
+            _unended.add(row.id)
+            raise
         conclude.failed(project, row.id, f"{trouble}; then: {conclude.said_of(error)}")
     project.poke()
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.engine import control as requests
-from agentpkg.engine import inside, lease
+from agentpkg.engine import fulldisk, inside, lease
 from agentpkg.engine.bounds import Bounds
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
@@ -158,7 +158,7 @@ class Supervisor:
         wrapped = self.inside.wrap(launch.argv, launch.env)
         group = wrapped.status.group if wrapped.status else lambda: None
         hooks = runner.Hooks(
-            self._started, self._recorded, self._look_for_commits, self._stop_wanted, group, looked=self.bounds.looked,
+            self._started, self._recorded, self._look, self._stop_wanted, group, looked=self.bounds.looked,
             told=self._told,
         )  # fmt: skip
         with self._keeper():
@@ -230,7 +230,10 @@ class Supervisor:
 
         self.heart.beat("ending")
         self.bounds.close()
-        found = conclude(self, self.plan, self.folder, facts, self.redactor)
+        found = fulldisk.wait_out(
+            lambda: conclude(self, self.plan, self.folder, facts, self.redactor),
+            self.folder, lambda: self.heart.beat("ending"),
+        )  # fmt: skip
         row = self.ledger.session(self.plan.session)
         for sha, subject in found.commits:
             self._note_commit(sha, subject)
@@ -251,7 +254,11 @@ class Supervisor:
         self.heart.beat("ending")
         said = self.redactor.redact(said_of(error))
         try:
-            conclude(self, self.plan, self.folder, Facts(trouble=said, exit_code=None), self.redactor)
+            facts = Facts(trouble=said, exit_code=None)
+            fulldisk.wait_out(
+                lambda: conclude(self, self.plan, self.folder, facts, self.redactor),
+                self.folder, lambda: self.heart.beat("ending"),
+            )  # fmt: skip
         except (AgentpkgError, OSError):
             failed(self, self.plan.session, said)
         client.poke(self.repository.state)
@@ -272,7 +279,8 @@ class Supervisor:
         if record["kind"] == "session":
             from agentpkg.engine import conversation
 
-            conversation.remember(self.folder, record, self.plan.job["resume"])
+            with fulldisk.overlooked(self.folder):
+                conversation.remember(self.folder, record, self.plan.job["resume"])
         self.inside.hear(record)
         if record["kind"] in ("text", "tool", "output", "permission"):
             payload = {"kind": record["kind"], "text": record["text"][:2000], "time": record["time"]}
@@ -293,6 +301,10 @@ class Supervisor:
 
     def _asked_to_stop(self, number: int, frame: object) -> None:
         self.stopping = True
+
+    def _look(self) -> None:
+        with fulldisk.overlooked(self.folder):
+            self._look_for_commits()
 
     def _look_for_commits(self) -> None:
         """The heartbeat: reads the private branch, and tells of new commits. It changes nothing."""
@@ -315,9 +327,10 @@ class Supervisor:
         from agentpkg.relay import client
 
         objects = Path(self.plan.private) / "objects"
-        since, self._seen = self._seen, tip
+        since = self._seen
         if objects_in_doubt(objects, self.repository.objects):
             # admission will say what; git could wait for ever in there, and the agent's time must go on being watched
+            self._seen = tip
             return
         try:
             walls = enclosing(self.plan)((self.control.git_dir, self.repository.objects, objects), ())
@@ -326,11 +339,14 @@ class Supervisor:
             files = len(changed_paths(git, self.plan.old_head, tip, sizes=False))
         except GitFailed:
             # half written, or nonsense; what it is comes out at the end
+            self._seen = tip
             return
         said = [(commit.sha, self.redactor.redact(commit.subject)) for commit in fresh]
         with self.ledger.write() as tx:
             lease.require(tx, self.plan.session)
             transition.commits_seen(tx, self.plan.session, said, files)
+        # not before it is recorded: on a full disk it is tried again
+        self._seen = tip
         for sha, subject in said:
             self._note_commit(sha, subject)
         client.poke(self.repository.state)

@@ -5,7 +5,7 @@ import sys
 import threading
 
 from agentpkg import proc
-from agentpkg.core.errors import Busy, FellShort
+from agentpkg.core.errors import FellShort
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner
 from agentpkg.engine.running.values import Options
@@ -25,7 +25,7 @@ def start(project: Project, feature: str, options: Options) -> int:
         FellShort: it ended before it began; the error says why.
     """
     project.require_person("run a feature")
-    _require_free(project, feature)
+    owner.require_free(project.state, feature)
     log = owner.log_path(project.state, feature)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -52,16 +52,6 @@ def _words(project: Project, options: Options) -> list[str]:
     words += ["--until", options.until] if options.until else []
     words += ["--until-done"] if options.until_done else []
     return words + (["--max-cycles", str(options.max_cycles)] if options.max_cycles is not None else [])
-
-
-def _require_free(project: Project, feature: str) -> None:
-    other = owner.current(project.state, feature)
-    if other is not None:
-        raise Busy(
-            f"{other.actor} runs {feature} already, in process {other.pid}",
-            f"watch it with `agentpkg attach {feature}`, or end it with `agentpkg stop {feature}`",
-            code="runs_already", details=other.as_json(),
-        )  # fmt: skip
 
 
 def _last_line(project: Project, feature: str) -> str:

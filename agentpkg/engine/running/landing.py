@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from agentpkg.core import schedule
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import PackageRow, State, Verdict
-from agentpkg.engine import approvals, frozen, merging, review
+from agentpkg.engine import approvals, frozen, fulldisk, merging, review
 from agentpkg.engine.running import steering
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.transition import REVIEWER
@@ -21,13 +21,22 @@ def queue(scene: Scene, rows: Sequence[PackageRow]) -> int:
 
 
 def collect(scene: Scene) -> None:
-    """Takes note of what the lane has done since the last call."""
+    """Takes note of what the lane has done since the last call.
+
+    Raises:
+        AgentpkgError: a full disk stopped some of it, which is to be done again.
+    """
+    full = None
     for wp, error in scene.lane.collect():
-        if error is not None:
+        if error is not None and fulldisk.is_full(error, scene.project.state):
+            full = error
+        elif error is not None:
             scene.refusals.refuse(scene.project, scene.project.row(scene.feature.id, wp), error)
         else:
             # the target has moved: what was in the way of others may no longer be
             scene.refusals.clear()
+    if full is not None:
+        raise full
 
 
 def needs_person(scene: Scene, row: PackageRow, may_ask_anew: bool = False) -> str | None:

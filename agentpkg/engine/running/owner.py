@@ -7,7 +7,7 @@ commands that want something of that run. A record whose process is gone tells h
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,13 +91,25 @@ def current(state: Path, feature: str) -> Owner | None:
 
 
 @contextmanager
+def _held(state: Path, feature: str) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(files.lock(lock_path(state, feature), timeout=0, what=f"a run of {feature}"))
+        except Busy:
+            # the lock decides, the record says it better
+            require_free(state, feature)
+            raise
+        yield
+
+
+@contextmanager
 def running(project: Project, feature: str, jobs: int, detached: bool = False) -> Iterator[Owner]:
     """Makes this process the feature's runner for the block.
 
     Raises:
         Busy: another run works on this feature; the error's details say who.
     """
-    with files.lock(lock_path(project.state, feature), timeout=0, what=f"a run of {feature}"):
+    with _held(project.state, feature):
         who = proc.identity(os.getpid())
         assert who is not None
         me = Owner(feature, who.pid, who.started, who.boot_id, _now(), project.actor, jobs, detached)
@@ -105,12 +117,29 @@ def running(project: Project, feature: str, jobs: int, detached: bool = False) -
         try:
             yield me
         finally:
-            _write(project.state, replace(me, ended_at=_now()))
+            # on a full disk the record stays as it was, of a process that has ended
+            with suppress(OSError):
+                _write(project.state, replace(me, ended_at=_now()))
+
+
+def require_free(state: Path, feature: str) -> None:
+    """Nobody runs the feature, as far as its record says.
+
+    Raises:
+        Busy: who does, and what can be done about it.
+    """
+    other = current(state, feature)
+    if other is not None:
+        raise Busy(
+            f"{other.actor} runs {feature} already, in process {other.pid}",
+            f"watch it with `agentpkg attach {feature}`, or end it with `agentpkg stop {feature}`",
+            code="runs_already", details=other.as_json(),
+        )  # fmt: skip
 
 
 def note_exit(state: Path, feature: str, exit_code: int, document: dict[str, Any]) -> None:
     """Notes how this process's run ended, for those who watched it; no other run's record is touched."""
-    with suppress(Busy), files.lock(lock_path(state, feature), timeout=0):
+    with suppress(Busy, OSError), files.lock(lock_path(state, feature), timeout=0):
         found, me = last(state, feature), proc.identity(os.getpid())
         if found is not None and me is not None and (found.pid, found.started) == (me.pid, me.started):
             _write(state, replace(found, exit_code=exit_code, document=document))

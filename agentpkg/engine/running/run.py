@@ -8,8 +8,9 @@ through one lane, because each is judged on the target that the one before it ma
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import EventRow, Feature, PackageRow, SessionRow, State
-from agentpkg.engine import gatekeeping, recovery
+from agentpkg.engine import fulldisk, gatekeeping, recovery
 from agentpkg.engine.lane import Lane
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import ending, gating, holding, landing, owner, persisting, starting, steering
@@ -32,12 +33,15 @@ class Run:
         options: what the command line said.
         tell: gets every event of the feature as it is recorded.
         stop: how a person ends it early.
+        warn: gets what a person should know and no event says.
     """
 
     def __init__(
-        self, project: Project, feature: Feature, options: Options, tell: Callable[[EventRow], None], stop: Stop
-    ) -> None:
-        self._tell = tell
+        self, project: Project, feature: Feature, options: Options, tell: Callable[[EventRow], None], stop: Stop,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        self._tell, self._warn = tell, warn
+        self._warned = False
         self._seen = 0
         lane, checks = Lane(stop.wake.set), Lane(stop.wake.set)
         self._scene = Scene(project, feature, options, stop, lane, Patience(), checks)
@@ -59,11 +63,29 @@ class Run:
             scene.project.ensure_registered(scene.feature)
             gatekeeping.ensure_tags(scene.project, scene.feature.id)
             with self._woken():
-                while (pause := self._tick(me)) is not None:
+                while (pause := self._step(me)) is not None:
                     scene.stop.wake.wait(pause)
                     scene.stop.wake.clear()
             self._tell_new()
             return Finished(scene.feature.id, tuple(ending.stuck(scene)), scene.stop.presses > 0)
+
+    def _step(self, me: Owner) -> float | None:
+        """As :meth:`_tick`; a full disk holds the run until there is room, or a person stops it."""
+        try:
+            pause = self._tick(me)
+        except (AgentpkgError, OSError) as error:
+            if self._scene.stop.presses or not fulldisk.is_full(error, self._scene.project.state):
+                raise
+            self._warn_once(error)
+            return fulldisk.PAUSE
+        self._warned = False
+        return pause
+
+    def _warn_once(self, error: AgentpkgError | OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            shown = error if isinstance(error, AgentpkgError) else fulldisk.shown(error)
+            self._warn(f"{shown.message}; the run goes on when there is room")
 
     def _tick(self, me: Owner) -> float | None:
         """One bounded step; gives the seconds until the next look, None when there is nothing left to wait for."""

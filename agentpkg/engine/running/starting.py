@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from agentpkg.core import schedule
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, PackageRow, State
-from agentpkg.engine import dispatch, retries
+from agentpkg.engine import dispatch, fulldisk, retries
 from agentpkg.engine.running import persisting
 from agentpkg.engine.running.scene import Scene
 
@@ -102,6 +102,8 @@ def _dispatch(scene: Scene, before: PackageRow, again: retries.Again) -> str | N
     try:
         started = dispatch.start(scene.project, scene.feature, row.wp, dispatch.Wish(agent=again.agent))
     except AgentpkgError as error:
+        if fulldisk.is_full(error, scene.project.state):
+            raise
         scene.refusals.refuse(scene.project, row, error)
         return None
     return started.session.id
