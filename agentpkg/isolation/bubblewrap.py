@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
+from agentpkg.isolation import calls
 from agentpkg.isolation.toolchains import ETC, SYSTEM
 
 #: bytes of the private ``/tmp`` and ``/dev/shm``, which live in memory
@@ -161,17 +162,33 @@ class Arguments:
         """What stands before a command that stays where its starter is."""
         return (self.program.path, *self.words, "--remount-ro", "/", "--")
 
-    def command(self, cwd: str, status: int, argv: Sequence[str]) -> tuple[str, ...]:
+    def command(self, cwd: str, files: "Files", argv: Sequence[str]) -> tuple[str, ...]:
         """The whole command line."""
-        last = ("--remount-ro", "/", "--chdir", cwd, "--json-status-fd", str(status), "--")
+        calls = ("--seccomp", str(files.calls)) if files.calls >= 0 else ()
+        last = ("--remount-ro", "/", "--chdir", cwd, *calls, "--json-status-fd", str(files.status), "--")
         return (self.program.path, *self.words, *last, *argv)
 
 
-class StatusFile:
-    """What bwrap tells of the process inside, in a file without a name (``--json-status-fd``)."""
+class Files:
+    """What bwrap reads and writes, in files without a name.
+
+    Attributes:
+        status: what it tells of the process inside (``--json-status-fd``).
+        calls: which calls of the kernel it is to refuse (``--seccomp``); -1: none is known for this machine.
+    """
 
     def __init__(self) -> None:
-        self.descriptor = os.memfd_create("bwrap-status")
+        self.status = os.memfd_create("bwrap-status")
+        self.calls = -1
+        if refused := calls.program(os.uname().machine, contained=True):
+            self.calls = os.memfd_create("bwrap-calls")
+            os.write(self.calls, refused)
+            os.lseek(self.calls, 0, os.SEEK_SET)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that bwrap needs."""
+        return tuple(one for one in (self.status, self.calls) if one >= 0)
 
     def group(self) -> int | None:
         """The group of the sandbox's first process, which what runs inside belongs to unless it left it."""
@@ -182,13 +199,13 @@ class StatusFile:
         return self._value("exit-code")
 
     def close(self) -> None:
-        """Closes the file."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        """Closes the files."""
+        for one in self.descriptors:
+            os.close(one)
+        self.status = self.calls = -1
 
     def _value(self, key: str) -> int | None:
-        for line in os.pread(self.descriptor, 1 << 16, 0).split(b"\n"):
+        for line in os.pread(self.status, 1 << 16, 0).split(b"\n"):
             with suppress(ValueError):
                 found = json.loads(line).get(key)
                 if isinstance(found, int):

@@ -1,8 +1,9 @@
 """The inner side of level ``medium``: run by its path alone, it binds itself by Landlock and becomes the agent.
 
 ``python -I -S landlock.py RULES -- AGENT…``, where RULES is JSON: ``{"read": [paths], "list": [paths], "write":
-[paths], "connect": [ports], "net": bool}``. Nothing of agentpkg is imported, so that it starts in milliseconds. The
-numbers are those of linux/landlock.h; what each version of the interface (ABI) has: landlock(7).
+[paths], "connect": [ports], "net": bool, "calls": a filter of system calls in hex}``. Nothing of agentpkg is imported,
+so that it starts in milliseconds. The numbers are those of linux/landlock.h; what each version of the interface (ABI)
+has: landlock(7).
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import sys
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _SYS_CAPSET = {"x86_64": 126, "aarch64": 91, "riscv64": 91}
+_SECCOMP, _SECCOMP_FILTER = 22, 2
 _NO_NEW_PRIVS, _CAPBSET_DROP, _CAP_AMBIENT, _AMBIENT_CLEAR = 38, 24, 47, 4
 
 #: how many rights over files each version knows; the last entry holds for all later ones
@@ -76,8 +78,12 @@ def _allow_port(ruleset: int, port: int) -> None:
     _checked(_call(_ADD, ctypes.c_int(ruleset), ctypes.c_int(2), ctypes.c_char_p(rule), ctypes.c_uint32(0)), str(port))
 
 
-def restrict(rules: "dict[str, list[str]]") -> None:
-    """Binds the calling process, and all it will start, for ever. Raises :class:`OSError`."""
+def restrict(rules: "dict[str, list[str]]", refused: bytes) -> None:
+    """Binds the calling process, and all it will start, for ever. Raises :class:`OSError`.
+
+    Args:
+        refused: a filter of system calls, see :mod:`agentpkg.isolation.calls`; empty: none.
+    """
     version = abi()
     ruleset, rights = _ruleset(version, bool(rules.get("net")))
     for path in rules["read"]:
@@ -93,6 +99,16 @@ def restrict(rules: "dict[str, list[str]]") -> None:
     _checked(_libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _checked(_call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0)), "landlock_restrict_self")
     os.close(ruleset)
+    _refuse_calls(refused)
+
+
+def _refuse_calls(program: bytes) -> None:
+    if not program:
+        return
+    code = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: how many steps of eight bytes, and where they are
+    told = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    _checked(_libc.prctl(_SECCOMP, _SECCOMP_FILTER, ctypes.c_char_p(told), 0, 0), "seccomp")
 
 
 def _drop_capabilities() -> None:
@@ -113,7 +129,8 @@ def main() -> None:
     """Binds itself and becomes the command."""
     argv = sys.argv[3:]
     try:
-        restrict(json.loads(sys.argv[1]))
+        rules = json.loads(sys.argv[1])
+        restrict(rules, bytes.fromhex(rules["calls"]))
     except OSError as error:
         sys.stderr.write(f"landlock: {error.strerror}\n")
         sys.exit(125)

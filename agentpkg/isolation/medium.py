@@ -2,7 +2,8 @@
 
 The agent writes its worktree, its private git dir, a home and a temporary folder of its own, and reads the system's
 folders, the toolchains of PATH and the repository's objects. What this level cannot do is told in docs/security.md:
-processes are swept and not contained, UDP is open, the worktree's ``.git`` file is verified and not protected.
+processes are swept and not contained, modes and times of files of the user's can be changed, the worktree's ``.git``
+file is verified and not protected.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
+from agentpkg.isolation import calls
 from agentpkg.isolation.base import Network, Place, Probe, Room, Wrapped
 from agentpkg.isolation.inner import inner_environment, proxies, settings_copies, tools_of
 from agentpkg.isolation.toolchains import ETC, SYSTEM
@@ -58,8 +60,8 @@ class Medium:
         why = _try()
         if why is not None:
             return Probe(False, f"medium: Landlock {version} does not work here: {why}")
-        tcp = "no TCP" if version >= 4 else "the network is open (Linux 6.7 closes it)"
-        promise = f"writes its worktree alone; sees no home, {tcp}; UDP is open, processes are swept"
+        tcp = "no network, not even loopback" if version >= 4 else "the network is open (Linux 6.7 closes it)"
+        promise = f"writes its worktree alone; sees no home, {tcp}; processes are swept"
         detail = f"medium (Landlock {version}): {promise}"
         return Probe(True, detail, facts={"abi": str(version)})
 
@@ -119,6 +121,7 @@ def _before(
         "read": [*SYSTEM, *ETC, *_public(), "/proc", *sorted(set(reads))], "write": [*_DEVICES, *writes],
         "list": sorted(lists),
         "connect": [] if network is None else list(network.ports), "net": True,
+        "calls": calls.program(os.uname().machine, contained=False).hex(),
     }  # fmt: skip
     return (_PYTHON, "-I", "-S", _LAUNCHER, json.dumps(rules), "--")
 

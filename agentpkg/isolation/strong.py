@@ -18,7 +18,7 @@ from agentpkg import proc
 from agentpkg.core.errors import Lacking
 from agentpkg.isolation import bubblewrap, forward
 from agentpkg.isolation.base import PORT, Network, Place, Probe, Room, Wrapped, within
-from agentpkg.isolation.bubblewrap import Arguments, Program, StatusFile
+from agentpkg.isolation.bubblewrap import Arguments, Files, Program
 from agentpkg.isolation.inner import inner_environment, plain, proxies, require_plain, settings_copies, tools_of
 from agentpkg.isolation.toolchains import Tools
 
@@ -122,8 +122,8 @@ def _finished(out: Arguments, cwd: str, argv: tuple[str, ...], env: dict[str, st
     if network is not None:
         argv = _way_out(out, network, argv)
         env = {**env, **proxies(PORT)}
-    status = StatusFile()
-    return Wrapped(out.command(cwd, status.descriptor, argv), env, (status.descriptor,), status, voice="bwrap: ")
+    files = Files()
+    return Wrapped(out.command(cwd, files, argv), env, files.descriptors, files, voice="bwrap: ")
 
 
 def _way_out(out: Arguments, network: Network, argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,13 +194,13 @@ def _try(program: Program) -> str | None:
         out.namespaces()
         out.system()
         out.write(os.path.realpath(folder))
-        status = StatusFile()
+        files = Files()
         try:
-            argv = out.command("/", status.descriptor, ("/bin/sh", "-c", "exit 7"))
-            done = proc.run(argv, env={}, cwd=Path("/"), timeout=_SECONDS, merge=True, keep=(status.descriptor,))
+            argv = out.command("/", files, ("/bin/sh", "-c", "exit 7"))
+            done = proc.run(argv, env={}, cwd=Path("/"), timeout=_SECONDS, merge=True, keep=files.descriptors)
         except Lacking as error:
             return error.message
         finally:
-            status.close()
+            files.close()
     said: Sequence[str] = done.stdout.decode("utf-8", "replace").strip().splitlines()
     return None if done.exit_code == 7 else (said[-1] if said else f"it ended with {done.exit_code}")
