@@ -1,7 +1,7 @@
-"""A full disk: told from what else goes wrong, and waited out.
+"""A full disk, or a ledger that is away: told from what else goes wrong, and waited out.
 
 Whoever gives up on a full disk records a failure that is none, with commits that never came in. Waiting loses nothing:
-every step may be repeated, and goes on as soon as somebody has made room.
+every step may be repeated, and goes on as soon as somebody has made room, or has made the ledger again.
 """
 
 import errno
@@ -44,6 +44,17 @@ def is_full(error: BaseException, folder: Path) -> bool:
     return error.code == "disk_full" or any(one in line for line in said for one in _SAID)
 
 
+def passes(error: BaseException, folder: Path) -> bool:
+    """Whether people will put right what stopped a session's supervisor, so that it may wait.
+
+    Args:
+        folder: the session's. While it is there so is the repository, and a ledger that is gone can be made again.
+    """
+    if isinstance(error, AgentpkgError) and error.code in ("ledger_lost", "ledger_damaged"):
+        return folder.is_dir()
+    return is_full(error, folder)
+
+
 def shown(error: OSError) -> Lacking:
     """The error for people that says what is full."""
     where = f": {error.filename}" if error.filename else ""
@@ -52,17 +63,17 @@ def shown(error: OSError) -> Lacking:
 
 
 def wait_out(step: Callable[[], T], folder: Path, waiting: Callable[[], None] = lambda: None) -> T:
-    """Does what may be repeated, as often as a full disk stops it.
+    """Does what may be repeated, as often as something stops it that passes.
 
     Args:
-        folder: as for :func:`is_full`.
+        folder: as for :func:`passes`.
         waiting: called before each further try; ends the waiting with what it raises.
     """
     while True:
         try:
             return step()
         except (AgentpkgError, OSError) as error:
-            if not is_full(error, folder):
+            if not passes(error, folder):
                 raise
         waiting()
         time.sleep(PAUSE)
@@ -70,9 +81,9 @@ def wait_out(step: Callable[[], T], folder: Path, waiting: Callable[[], None] = 
 
 @contextmanager
 def overlooked(folder: Path) -> Iterator[None]:
-    """For what is asked again soon, or is only told: a full disk is no reason to end an agent's work."""
+    """For what is asked again soon, or is only told: what passes is no reason to end an agent's work."""
     try:
         yield
     except (AgentpkgError, OSError) as error:
-        if not is_full(error, folder):
+        if not passes(error, folder):
             raise

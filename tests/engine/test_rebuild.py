@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +18,7 @@ from agentpkg.core.model import FailureClass, PackageRow, SessionRow, State
 from agentpkg.engine import approvals, attach, auditing, dispatch, merging, moving, rebuilding
 from agentpkg.engine.review import review
 from agentpkg.git.audit import anchored
+from agentpkg.sessions.pulse import read_pulse
 from tests.cli.support import quick
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
@@ -242,6 +244,31 @@ def test_a_session_that_was_running_goes_on_and_ends_in_the_new_ledger(shops: Sh
     ended = attach.wait(shop.project, begun.id)
     assert (ended.outcome, ended.commits) == ("completed", 1)
     assert shop.row("WP01").state is State.FOR_REVIEW
+
+
+@pytest.mark.slow
+def test_a_session_outlives_its_ledger_and_waits_for_the_new_one_at_its_end(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", 'touch "$here/here"; wait_for go; save src/wp01.txt "by WP01"')
+    project = shop.project
+    begun = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish()).session
+    until((shop.tools / "here").exists)
+    drop(ledger(shop))
+    gone = time.monotonic()
+    # long enough for a look at the ledger, which comes once a second
+    until(lambda: _sign(shop, begun.id, "running", gone + 2.5), seconds=60)
+    shop.go("go")
+    first = until(lambda: _sign(shop, begun.id, "ending", gone), seconds=60)
+    until(lambda: _sign(shop, begun.id, "ending", first), seconds=60)
+    rebuild(shop)
+    ended = attach.wait(shop.project, begun.id)
+    assert (ended.outcome, ended.commits) == ("completed", 1)
+
+
+def _sign(shop: Shop, session: str, phase: str, after: float) -> float | None:
+    """When the session's supervisor has last said that it is at this phase, if that was later."""
+    pulse = read_pulse(shop.state / "sessions" / session)
+    return pulse.at if pulse is not None and pulse.phase == phase and pulse.at > after else None
 
 
 @pytest.mark.slow
