@@ -70,7 +70,7 @@ def run(bench: Bench, spec: CheckSpec) -> Ran | NoVerdict:
     if bench.broken is not None:
         return _unprepared(spec, bench.broken)
     try:
-        with copy.throw_away(bench.context, bench.overrides, bench.ready) as place:
+        with copy.throw_away(bench.context, bench.overrides, bench.ready, cancelled=bench.cancelled) as place:
             unready = None if bench.ready else prepare.run(bench.context, place, bench.cancelled)
             return _unprepared(spec, unready) if unready is not None else _run_in(bench, spec, place)
     except (GitFailed, Lacking) as error:

@@ -135,7 +135,7 @@ def _prepared(bench: Bench, specs: Sequence[CheckSpec]) -> Iterator[Bench]:
     if not specs or not context.definitions.setup or context.walls is None or not context.walls.moves:
         yield bench
         return
-    with copy.throw_away(context, bench.overrides) as ready:
+    with copy.throw_away(context, bench.overrides, cancelled=bench.cancelled) as ready:
         broken = prepare.run(context, ready, bench.cancelled)
         yield replace(bench, ready=ready, broken=broken)
 

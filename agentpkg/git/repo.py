@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,14 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from agentpkg.core.errors import AgentpkgError, Lacking
+from agentpkg.core.errors import AgentpkgError, Interrupted, Lacking
 from agentpkg.proc import helping
 
 #: seconds after which a git command counts as hung
 TIMEOUT = 120.0
+
+#: seconds between two questions whether a process is still wanted
+_LOOK = 0.2
 
 _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -177,7 +181,12 @@ class Git:
         return {**out, **self.environment}
 
     def run(
-        self, *args: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), timeout: float = TIMEOUT
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        ok: Sequence[int] = (0,),
+        timeout: float = TIMEOUT,
+        cancelled: Callable[[], bool] | None = None,
     ) -> GitResult:
         """Runs ``git ARGS`` to its end.
 
@@ -185,11 +194,13 @@ class Git:
             stdin: bytes for standard input; None closes it.
             ok: the exit codes the caller plans for.
             timeout: seconds before the process group is killed.
+            cancelled: asked several times a second, for what takes long; True kills the process group.
 
         Raises:
             GitFailed: on any other exit code, and on a timeout (``returncode`` -9).
+            Interrupted: when ``cancelled`` said so.
         """
-        result = _communicate(self.argv(args), self.env(), self.cwd(), stdin, timeout)
+        result = _communicate(self.argv(args), self.env(), self.cwd(), stdin, timeout, cancelled)
         if result.returncode not in ok:
             raise GitFailed(args, result.returncode, result.stderr)
         return result
@@ -260,7 +271,12 @@ def as_user(*args: str, cwd: Path, ok: Sequence[int] = (0,)) -> GitResult:
 
 
 def _communicate(
-    argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: bytes | None, timeout: float
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    stdin: bytes | None,
+    timeout: float,
+    cancelled: Callable[[], bool] | None = None,
 ) -> GitResult:
     child = subprocess.Popen(
         argv, env=env, cwd=cwd, start_new_session=True,
@@ -269,16 +285,33 @@ def _communicate(
     )  # fmt: skip
     try:
         with helping(child.pid):
-            out, err = child.communicate(stdin, timeout)
+            out, err = _talk(child, stdin, timeout, cancelled)
     except subprocess.TimeoutExpired:
         _kill_group(child)
         out, err = child.communicate()
         return GitResult(-9, out, err + b"\nit took too long")
     except BaseException:
         _kill_group(child)
-        child.wait()
-        raise
+        with child:  # closes its pipes and waits for it
+            raise
     return GitResult(child.returncode, out, err)
+
+
+def _talk(
+    child: "subprocess.Popen[bytes]", stdin: bytes | None, timeout: float, cancelled: Callable[[], bool] | None
+) -> tuple[bytes, bytes]:
+    if cancelled is None:
+        return child.communicate(stdin, timeout)
+    end = time.monotonic() + timeout
+    while not cancelled():
+        try:
+            # a further call goes on where this one stopped, and may not be given the input again
+            return child.communicate(stdin, min(_LOOK, max(0.0, end - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            stdin = None
+            if time.monotonic() >= end:
+                raise
+    raise Interrupted("a git process was stopped", "run the command again")
 
 
 def _kill_group(child: "subprocess.Popen[bytes]") -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from agentpkg.checks import copy
+from agentpkg.core.errors import Interrupted
+from tests.checks.scene import context_for
 from tests.support.repos import ScratchFactory, commit, git
 from tests.support.wait import until
 
@@ -71,3 +73,20 @@ def test_the_next_review_removes_what_a_killed_one_left(
     copy.sweep(Path(os.environ["TMPDIR"]))
     assert not [pid for pid in pids if runs(pid)]
     assert not copies()
+
+
+def test_a_copy_that_nobody_wants_any_more_is_given_up_while_it_is_made(scratch: ScratchFactory) -> None:
+    repo = scratch({f"src/{n}": "x" for n in range(20)})
+    tip = commit(repo, {"only": str(repo)}, "feat: only here")
+    context = context_for(repo, tip, tip)
+    folder, begun = copy.place(context.outside), list[Path]()
+
+    def cancelled() -> bool:
+        heads = folder.glob(f"{copy.PREFIX}*/copy/.git/HEAD")
+        begun.extend(path for path in heads if path.read_text().strip() == context.candidate)
+        return True
+
+    with pytest.raises(Interrupted), copy.throw_away(context, cancelled=cancelled):
+        pytest.fail("the copy was made to its end")
+    assert begun
+    assert not [path for path in begun if path.exists()]
