@@ -25,7 +25,7 @@ from agentpkg.git.identity import agent_identity
 from agentpkg.git.private import private_tip
 from agentpkg.git.quarantine import adopt_objects, open_quarantine, plain_names
 from agentpkg.git.repo import Enclose, Git, GitFailed, unenclosed
-from agentpkg.git.walk import blocking_files
+from agentpkg.git.walk import blocking_files, large_files
 
 #: where a quarantine keeps them: ``00001``, ``00002`` … while an agent works, ``end``, and ``rewind-00001`` …
 SNAPSHOTS = "refs/snapshots"
@@ -37,6 +37,9 @@ END = "end"
 _SECONDS = 600.0
 #: and one of those that are made while an agent works
 _WHILE_SECONDS = 120.0
+
+#: bytes of a file that is kept; what is larger stays in the worktree, which is not removed then
+_LARGEST = 1 << 29
 
 #: bytes
 _INDEX_LIMIT = 1 << 28
@@ -328,5 +331,11 @@ def _take_index(start: Path, index: Path) -> bool:
 
 def _added(git: Git, seconds: float) -> str:
     # what cannot be read (a closed file, a repository without a commit) is left out, the rest is kept
-    git.run("add", "--all", "--ignore-errors", "--", ".", ok=(0, 1, 128), timeout=seconds)
+    # and what is so large that reading it would hold everybody up stays where it is; holes cost an agent nothing
+    assert git.work_tree is not None
+    large = [f":(exclude,literal){name}" for name in large_files(git.work_tree, _LARGEST)]
+    git.but(environment={**git.environment, "GIT_LITERAL_PATHSPECS": "0"}).run(
+        "add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul",
+        stdin=b"\0".join(map(os.fsencode, (".", *large))), ok=(0, 1, 128), timeout=seconds,
+    )  # fmt: skip
     return git.run("write-tree", timeout=seconds).text

@@ -23,6 +23,28 @@ def blocking_files(worktree: Path) -> tuple[str, ...]:
     )
 
 
+def large_files(worktree: Path, size: int) -> tuple[str, ...]:
+    """Files that say that they have more than ``size`` bytes, holes included.
+
+    Returns:
+        Paths relative to ``worktree``, sorted.
+    """
+    return tuple(
+        sorted(
+            os.path.relpath(entry.path, worktree)
+            for entry in entries(worktree)
+            if entry.is_file(follow_symlinks=False) and _size(entry) > size
+        )
+    )
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
 def entries(root: Path) -> Iterator["os.DirEntry[str]"]:
     """Everything below ``root``, folders before what is in them; what cannot be read is left out."""
     waiting = [str(root)]

@@ -165,3 +165,17 @@ def test_a_snapshot_that_hangs_holds_nobody_up(shops: ShopFactory, monkeypatch: 
     ended = attach.wait(shop.project, row.id)
     assert ended.reason == "interrupted"
     assert not shop.processes() or until(lambda: not shop.processes())
+
+
+def test_a_file_of_a_terabyte_of_holes_holds_nobody_up_and_stays(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", "save src/wp01.txt one; echo draft > src/draft.txt; truncate -s 1T src/huge; exit 3")
+    shop.implement("WP01")
+    kept = listed(shop)
+    assert [one.kept.files for one in kept] == [1], kept
+    assert (worktree(shop) / "src/huge").stat().st_size == 1 << 40
+    assert cleaning.clean(shop.project, dry_run=False).removed == ()
+    (worktree(shop) / "src/draft.txt").unlink()
+    rewind(shop)
+    assert (worktree(shop) / "src/draft.txt").read_text() == "draft\n"
+    assert (worktree(shop) / "src/huge").exists()
