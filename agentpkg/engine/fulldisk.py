@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from agentpkg.core.errors import AgentpkgError, Lacking
+from agentpkg.engine import plan
 
 T = TypeVar("T")
 
@@ -48,10 +49,11 @@ def passes(error: BaseException, folder: Path) -> bool:
     """Whether people will put right what stopped a session's supervisor, so that it may wait.
 
     Args:
-        folder: the session's. While it is there so is the repository, and a ledger that is gone can be made again.
+        folder: the session's. While its plan is there so is the repository, and its ledger can be made again. The
+            folder alone proves nothing: a lock makes it anew at the old place of a repository that was moved.
     """
     if isinstance(error, AgentpkgError) and error.code in ("ledger_lost", "ledger_damaged"):
-        return folder.is_dir()
+        return (folder / plan.FILE).is_file()
     return is_full(error, folder)
 
 

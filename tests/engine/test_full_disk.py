@@ -95,6 +95,13 @@ def test_a_full_disk_is_told_from_other_errors(tmp_path: Path) -> None:
         assert not fulldisk.is_full(other, tmp_path)
 
 
+def test_a_ledger_that_is_away_is_waited_for_where_the_repository_still_is(tmp_path: Path) -> None:
+    away = Lacking("x", code="ledger_lost")
+    assert not fulldisk.passes(away, tmp_path)
+    (tmp_path / "launch.json").touch()
+    assert fulldisk.passes(away, tmp_path)
+
+
 def test_what_a_full_disk_stops_is_tried_until_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fulldisk, "PAUSE", 0.0)
     tries: list[int] = []
