@@ -23,11 +23,12 @@ BRANCH = f"feat/{FEATURE}-WP01"
 OTHER = "004-other"
 
 _RUN = """
-from agentpkg.engine import running as run
+from agentpkg.engine.running.run import Run
+from agentpkg.engine.running.values import Options, Stop
 project = shop.project
-options = run.Options(4)
+options = Options(4)
 feature = project.good_feature(sys.argv[1])
-done = run.Run(project, feature, options, lambda event: None, run.Stop()).to_the_end()
+done = Run(project, feature, options, lambda event: None, Stop()).to_the_end()
 print(done.stuck, flush=True)
 """
 _MOVE = """
