@@ -7,6 +7,10 @@ review, a conflict, a target that moved) are values, not errors.
 from collections.abc import Mapping
 from typing import Any
 
+#: the code and the hint of every error that a full disk causes
+DISK_FULL = "disk_full"
+MAKE_ROOM = "nothing was half done; make room and repeat the command"
+
 
 class AgentpkgError(Exception):
     """What every command shows as one line, one hint, and an exit code.

@@ -7,6 +7,7 @@ objects. Any error, a timeout too, is a refusal, and a refusal leaves nothing in
 needs the repository's lock: the objects are renamed in, and the branch moves by compare-and-swap.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.incoming import Incoming, incoming
 from agentpkg.git.private import BASE, private_tip
-from agentpkg.git.repo import Enclose, Git, GitFailed, unenclosed
+from agentpkg.git.repo import Enclose, Git, GitFailed, NoRoom, unenclosed
 
 #: findings that are told; one is enough to refuse
 _TOLD = 50
@@ -98,6 +99,7 @@ def admit(repo: Repository, control: Git, request: Request) -> Admitted | Refuse
 
     Raises:
         Busy: another command held the repository's lock for two minutes.
+        NoRoom, OSError: the disk is full, which is not for the commits to pay for.
     """
     tip = private_tip(request.private, request.branch)
     if tip == request.old:
@@ -109,11 +111,15 @@ def admit(repo: Repository, control: Git, request: Request) -> Admitted | Refuse
         return _refused("objects", doubt)
     try:
         return _Admission(repo, control, request, tip).run()
+    except NoRoom:
+        raise
     except GitFailed as failed:
         said = str((failed.details["stderr"] or [failed.message])[-1])
         told = said if request.find_secret(os.fsencode(said)) is None else "git's own words hold a secret"
         return _refused("objects", f"its objects cannot be taken: {told}")
     except OSError as failed:
+        if failed.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         return _refused("machine", f"the machine failed: {failed.strerror or failed}")
 
 

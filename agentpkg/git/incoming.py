@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from agentpkg.files import sync_folder
-from agentpkg.git.repo import TIMEOUT, Git, GitFailed
+from agentpkg.git.repo import TIMEOUT, Git, failure
 
 #: what git may not believe of a source that somebody else wrote
 _DISTRUST = (
@@ -66,7 +66,7 @@ class Incoming:
                 receiver.wait()
                 sender.wait() if receiver.returncode == 0 else sender.kill()
             if sender.wait() or receiver.returncode:
-                raise GitFailed(index, receiver.returncode or sender.returncode, _all_of(said))
+                raise failure(index, receiver.returncode or sender.returncode, _all_of(said), self.folder)
 
     def accept(self) -> None:
         """Moves the objects into the repository, fsynced, visible only when complete."""

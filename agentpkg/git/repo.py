@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from agentpkg.core.errors import AgentpkgError, Interrupted, Lacking
+from agentpkg.core.errors import DISK_FULL, MAKE_ROOM, AgentpkgError, Interrupted, Lacking
 from agentpkg.proc import helping
 
 #: seconds after which a git command counts as hung
@@ -30,6 +30,9 @@ TIMEOUT = 120.0
 
 #: seconds between two questions whether a process is still wanted
 _LOOK = 0.2
+
+#: bytes; a command that fails where less is free has failed for that
+_LEAST = 1 << 20
 
 _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -107,6 +110,26 @@ class GitFailed(AgentpkgError):
             details={"command": ["git", *args][:20], "stderr": said[-20:]},
         )
         self.returncode = returncode
+
+
+class NoRoom(GitFailed):
+    """A git command failed where the disk is full."""
+
+    exit_code = Lacking.exit_code
+
+    def __init__(self, args: Sequence[str], returncode: int, stderr: bytes, place: Path) -> None:
+        super().__init__(args, returncode, stderr)
+        self.message = f"there is no room left in {place}: {self.message}"
+        self.hint, self.code = MAKE_ROOM, DISK_FULL
+
+
+def failure(args: Sequence[str], returncode: int, stderr: bytes, place: Path) -> GitFailed:
+    """The error for a command that failed; git's own words are no fact, and some commands have none."""
+    try:
+        full = shutil.disk_usage(place).free < _LEAST
+    except OSError:
+        full = False
+    return NoRoom(args, returncode, stderr, place) if full else GitFailed(args, returncode, stderr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +225,7 @@ class Git:
         """
         result = _communicate(self.argv(args), self.env(), self.cwd(), stdin, timeout, cancelled)
         if result.returncode not in ok:
-            raise GitFailed(args, result.returncode, result.stderr)
+            raise failure(args, result.returncode, result.stderr, self.git_dir)
         return result
 
     def text(self, *args: str, stdin: bytes | None = None) -> str:

@@ -18,7 +18,7 @@ from agentpkg.files import lock, remove_tree, write_atomic
 from agentpkg.git.discover import MARK, Repository, admin_dir_of, admin_dirs, read_path
 from agentpkg.git.index import SCAN_SECONDS, load_index
 from agentpkg.git.marks import Mark, read_mark, write_mark
-from agentpkg.git.repo import Git, GitFailed
+from agentpkg.git.repo import Git, GitFailed, NoRoom
 from agentpkg.git.walk import blocking_files
 
 #: seconds to wait for another command that changes worktrees or branches
@@ -285,6 +285,8 @@ def _begin_branch(repo: Repository, branch: str, start: str) -> str:
     try:
         zero = "0" * len(start)
         repo.git.run("update-ref", "-m", "agentpkg: new package", f"refs/heads/{branch}", start, zero)
+    except NoRoom:
+        raise
     except GitFailed as error:
         tip = branch_tip(repo, branch)
         if tip is None:

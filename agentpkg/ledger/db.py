@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from agentpkg import files
 from agentpkg.core import chain
-from agentpkg.core.errors import AgentpkgError, Busy, Lacking
+from agentpkg.core.errors import DISK_FULL, MAKE_ROOM, AgentpkgError, Busy, Lacking
 
 #: seconds that a writer waits for others before it gives up
 BUSY_SECONDS = 30
@@ -34,9 +34,9 @@ _MEANINGS: Mapping[int, Meaning] = {
     sqlite3.SQLITE_LOCKED: (Busy, "ledger_busy", "is held by another command", "try again when that command has ended"),
     sqlite3.SQLITE_FULL: (
         Lacking,
-        "disk_full",
+        DISK_FULL,
         "cannot grow: the disk is full",
-        "nothing was half done; make room and repeat the command",
+        MAKE_ROOM,
     ),
     sqlite3.SQLITE_IOERR: (
         Lacking,
@@ -229,12 +229,26 @@ def _build(path: Path) -> None:
     try:
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(connect(fresh)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
+            # all of it is in the one file that is renamed: in WAL mode some might stay beside it when the disk is full
             _apply(connection, path, migrations())
+            connection.execute("PRAGMA journal_mode = WAL")
+        require_in_one_file(fresh)
         os.rename(fresh, path)
     except BaseException:
         _remove(fresh)
         raise
+
+
+def require_in_one_file(path: Path) -> None:
+    """To be called before a closed ledger is renamed: that all of it has come into the one file.
+
+    Raises:
+        Lacking: some of it is still in its ``-wal``, which SQLite leaves, and says nothing, when the disk is full.
+    """
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size:
+        kind, code, what, hint = _MEANINGS[sqlite3.SQLITE_FULL]
+        raise kind(f"the ledger {path} {what}", hint, code=code)
 
 
 def _remove(database: Path) -> None:

@@ -21,6 +21,7 @@ from agentpkg.engine.rebuilding.beyond import Beyond
 from agentpkg.engine.rebuilding.replay import Replay
 from agentpkg.git.audit import anchored_features, read_audit
 from agentpkg.ledger.audit import first_bad
+from agentpkg.ledger.db import require_in_one_file
 from agentpkg.ledger.ledger import Ledger, Transaction
 from agentpkg.ledger.salvage import Salvaged, good_beginning, move_aside, salvage
 
@@ -203,6 +204,7 @@ def _stamped(entries: Sequence[Entry]) -> Iterator[tuple[str, str, Entry]]:
 
 def _exchange(path: Path, new: Path) -> Path | None:
     """Puts the new ledger in the old one's place, and that aside. Nobody makes one in between."""
+    require_in_one_file(new)
     with files.hold_folder(path.parent):
         kept = None
         if any(path.parent.glob(f"{_NAME}*")):
