@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentpkg.core import questions
-from agentpkg.core.errors import NotAllowed
+from agentpkg.core.errors import BadInput, NotAllowed
 from agentpkg.core.model import Entry, PackageRow, QuestionRow
 from agentpkg.engine.transition.door import REVIEWER, require
 from agentpkg.engine.transition.queue import tell
@@ -57,12 +57,13 @@ def answer(tx: Transaction, number: int, actor: str, option: str, reason: str | 
     """Records a person's answer.
 
     Raises:
-        NotAllowed: the question is closed, it has no such option, or this actor may not answer.
+        BadInput: there is no question of that number, or it has no such option.
+        NotAllowed: the question is closed, or this actor may not answer.
     """
     question = require_open(tx, number)
     row = require(tx, question.feature, question.wp or "")
     if option not in question.options:
-        raise NotAllowed(
+        raise BadInput(
             f"{questions.name(number)} cannot be answered {option}", f"answer {' or '.join(question.options)}",
             code="no_such_answer",
         )  # fmt: skip
@@ -74,11 +75,17 @@ def answer(tx: Transaction, number: int, actor: str, option: str, reason: str | 
 
 
 def require_open(tx: Transaction, number: int) -> QuestionRow:
-    """A question that waits for an answer. Raises :class:`NotAllowed` when there is none of that number."""
+    """A question that waits for an answer.
+
+    Raises:
+        BadInput: there is none of that number.
+        NotAllowed: it is closed.
+    """
     question = tx.question(number)
     if question is None:
-        raise NotAllowed(f"there is no question {questions.name(number)}", "see `agentpkg questions`",
-                         code="unknown_question")  # fmt: skip
+        raise BadInput(
+            f"there is no question {questions.name(number)}", "see `agentpkg questions`", code="unknown_question"
+        )
     if question.state != "open":
         by = ", ".join(str(given["by"]) for given in question.answers)
         how = f"answered {question.answer} by {by}" if question.answer else question.state
