@@ -227,11 +227,12 @@ def test_an_ordinary_user_has_the_same_walls(tmp_path: Path) -> None:
             "test_without_walls_every_attack_works", "test_strong_lets_nothing_through_and_honest_work_comes_in",
             "test_medium_lets_through_what_it_says_it_cannot_stop",
         )]  # fmt: skip
+        tests.append(str(Path(__file__).with_name("test_calls.py")))
         options = ("-q", "-p", "no:cacheprovider", f"--basetemp={there}/tmp")
         done = as_user([str(there / "venv" / "bin" / "python"), "-m", "pytest", *options, *tests], there)
         assert done.returncode == 0, done.stdout + done.stderr
         if "skipped" in done.stdout:
             pytest.skip(f"not all levels work for an ordinary user here: {done.stdout}")
-        assert "3 passed" in done.stdout, done.stdout
+        assert "7 passed" in done.stdout, done.stdout
     finally:
         shutil.rmtree(there)
