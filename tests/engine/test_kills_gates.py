@@ -5,36 +5,38 @@ from collections import Counter
 import pytest
 
 from agentpkg.core.model import State
-from agentpkg.engine import running as run
+from agentpkg.engine.running.run import Run
+from agentpkg.engine.running.values import Options, Stop
 from tests.engine.test_kills_landing import end, kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 
 _RUN = """
-from agentpkg.engine import running as run
-options = run.Options(2, until_done=True, max_cycles=3)
+from agentpkg.engine.running.run import Run
+from agentpkg.engine.running.values import Options, Stop
+options = Options(2, until_done=True, max_cycles=3)
 project = shop.project
-run.Run(project, project.good_feature(shop.feature), options, shop.told.append, run.Stop()).to_the_end()
+Run(project, project.good_feature(shop.feature), options, shop.told.append, Stop()).to_the_end()
 """
 
 #: every step of a gate, in order: its commands, its entry, its tag, and the fix that it asks for
 POINTS = (
-    "agentpkg.engine.gates:check:call",
+    "agentpkg.engine.gatekeeping:check:call",
     "agentpkg.checks.pipeline:run_commands:return",
-    "agentpkg.engine.gates:_said:return",
-    "agentpkg.engine.gates:_record:call",
-    "agentpkg.engine.gates:_record:return",
+    "agentpkg.engine.gatekeeping:_said:return",
+    "agentpkg.engine.gatekeeping:_record:call",
+    "agentpkg.engine.gatekeeping:_record:return",
     "agentpkg.git.tags:make:call",
     "agentpkg.git.tags:make:return",
-    "agentpkg.engine.gates:check:return",
-    "agentpkg.engine.gates:check_entry:call",
-    "agentpkg.engine.gates:check_entry:return",
+    "agentpkg.engine.gatekeeping:check:return",
+    "agentpkg.engine.gatekeeping:check_entry:call",
+    "agentpkg.engine.gatekeeping:check_entry:return",
     "agentpkg.engine.running.gating:_fix:call",
     "agentpkg.engine.fixing:text:return",
     "agentpkg.engine.transition.registration:register_fix:return",
     "agentpkg.engine.running.gating:_fix:return",
 )
-_FAST = {"agentpkg.engine.gates:_record:return"}
+_FAST = {"agentpkg.engine.gatekeeping:_record:return"}
 
 _STAGES = """\
 stages:
@@ -60,8 +62,8 @@ def test_a_run_that_is_killed_at_a_gate_is_followed_by_the_next(
     shop = staged(shops)
     kill(shop, monkeypatch, _RUN, point)
     project = shop.project
-    options = run.Options(2, until_done=True, max_cycles=3)
-    done = run.Run(project, project.good_feature(FEATURE), options, shop.told.append, run.Stop()).to_the_end()
+    options = Options(2, until_done=True, max_cycles=3)
+    done = Run(project, project.good_feature(FEATURE), options, shop.told.append, Stop()).to_the_end()
     assert done.stuck == ()
     _, rows = end(shop)
     assert {row.wp: row.state for row in rows} == dict.fromkeys(("FIX01", "WP01", "WP02"), State.DONE)
