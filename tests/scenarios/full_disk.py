@@ -118,7 +118,8 @@ def _is_clear(code: int, out: str, err: str) -> None:
     assert "Traceback" not in said
     assert "itself failed" not in said
     if code in (2, 3, 4, 5):
-        assert said.count("error: ") == said.count("hint: ") == 1, said
+        starts = [line.partition(": ")[0] for line in said.splitlines()]
+        assert (starts.count("error"), starts.count("hint")) == (1, 1), said
         assert "room" in err.rpartition("hint: ")[2], said
 
 
