@@ -105,6 +105,7 @@ def test_removing_a_link_leaves_its_target(tmp_path: Path) -> None:
     assert (tmp_path / "real").is_dir()
 
 
+@pytest.mark.slow
 def test_removing_takes_folders_deeper_than_any_path_or_stack(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()

@@ -54,6 +54,7 @@ def install():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("install", [install_editable, install_editable_with_finder])
 def test_an_editable_install_of_the_users_tree_is_no_verdict(
     scratch: ScratchFactory, tmp_path: Path, python: Path, install: object
@@ -68,6 +69,7 @@ def test_an_editable_install_of_the_users_tree_is_no_verdict(
     assert "pythonpath" in out.fix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "run"),
     [
@@ -87,6 +89,7 @@ def test_an_editable_install_that_the_tests_do_not_use_does_no_harm(
     assert out.verdict is Verdict.APPROVED, out.checks
 
 
+@pytest.mark.slow
 def test_a_package_at_the_root_is_imported_from_the_copy(scratch: ScratchFactory, tmp_path: Path, python: Path) -> None:
     repo = scratch({"auth/__init__.py": "NEW = False\n"})
     install_editable(python, repo)

@@ -33,6 +33,7 @@ def of_changes(context: ReviewContext) -> list[Finding]:
     return changes.check(context, before, after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "rules", "in_scope"),
     [
@@ -57,6 +58,7 @@ def test_a_change_is_in_scope_when_allowed_and_owned(
     assert status(of_changes(context), "scope") == ("pass" if in_scope else "fail")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -143,6 +145,7 @@ def test_deliverables_exist_in_the_candidate(scratch: ScratchFactory) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("message", "good"),
     [

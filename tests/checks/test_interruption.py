@@ -50,6 +50,7 @@ def runs(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_an_interrupted_review_takes_its_checks_and_copies_along(
     running: tuple["subprocess.Popen[bytes]", list[int]],

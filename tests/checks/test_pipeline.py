@@ -57,6 +57,7 @@ def test_a_good_candidate_is_approved_with_evidence_for_everything(scratch: Scra
     assert not leftovers()
 
 
+@pytest.mark.slow
 def test_failing_tests_reject_and_are_told_in_the_feedback(scratch: ScratchFactory, tmp_path: Path) -> None:
     bad = "def test_sum():\n    assert 1 + 1 == 3\n" + PASSING
     context = scene(scratch(), {"tests/test_a.py": bad}, checks=checks(PYTEST, report="report.xml"))
@@ -71,6 +72,7 @@ def test_failing_tests_reject_and_are_told_in_the_feedback(scratch: ScratchFacto
     assert copy.PREFIX not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "detail"),
     [

@@ -51,6 +51,7 @@ def test_nested_suites_are_counted_by_their_cases() -> None:
     assert report.failures == ("a.B::bad: 1 != 2", "broken: boom second line")
 
 
+@pytest.mark.slow
 def test_a_large_report_is_read_quickly() -> None:
     data = b"<testsuite>" + b'<testcase classname="a" name="b"/>' * 200_000 + b"</testsuite>"
     begun = time.monotonic()

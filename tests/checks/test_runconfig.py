@@ -58,6 +58,7 @@ def test_a_package_does_not_choose_its_own_examiner(
     assert verdict(trusted) is Verdict.APPROVED
 
 
+@pytest.mark.slow
 def test_a_package_that_owns_its_fixtures_has_them(scratch: ScratchFactory, tmp_path: Path) -> None:
     change = {
         "tests/conftest.py": "import pytest\n\n@pytest.fixture\ndef one():\n    return 1\n",

@@ -26,6 +26,7 @@ def server() -> None:
         pytest.skip("there is no nats-server")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["tail", "endpoint"])
 def test_without_a_server_following_is_what_the_machine_lacks(verb: str, repo: Path) -> None:
     said = cli(repo, "events", verb, "--json", environ={"AGENTPKG_NATS_SERVER": "/nonexistent/nats-server"})

@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from agentpkg.engine import looking
 from agentpkg.engine.project import open_project
 from tests.cli import support
@@ -11,6 +13,7 @@ from tests.support.repos import ScratchFactory
 from tests.support.wait import until
 
 
+@pytest.mark.slow
 def test_a_session_without_a_supervisor_is_told_and_nothing_is_written(scratch: ScratchFactory) -> None:
     repo = scratch(support.files())
     session = cli(repo, "implement", "001", "--wp", "WP01", "--agent", "slow", "--detach", "--json").json["session"]

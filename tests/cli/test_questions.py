@@ -24,6 +24,7 @@ def repo(scratch: ScratchFactory) -> Path:
     return repo
 
 
+@pytest.mark.slow
 def test_a_question_is_listed_shown_and_answered_by_two(repo: Path) -> None:
     listed = quick(repo, "questions")
     assert "Q1  001-greeting WP01  open" in listed.out
@@ -51,6 +52,7 @@ def test_a_question_is_listed_shown_and_answered_by_two(repo: Path) -> None:
     assert quick(repo, "events", "audit-verify", "--feature", "001").code == 0
 
 
+@pytest.mark.slow
 def test_a_denial_stops_a_run_which_says_so(repo: Path) -> None:
     denied = quick(repo, "deny", "001", "WP01", "--reason", "[bold]not\x1b[31m now", environ=ADA)
     assert denied.code == 0, denied.err
@@ -62,6 +64,7 @@ def test_a_denial_stops_a_run_which_says_so(repo: Path) -> None:
     assert "agentpkg approve 001-greeting WP01 --reason" in stuck["WP01"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [

@@ -43,6 +43,7 @@ def test_every_command_in_a_group_has_help_with_an_example(
     assert "--json" in said
 
 
+@pytest.mark.slow
 def test_reading_a_repository_leaves_no_trace_in_it(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
         ["status"], ["status", "001"], ["features"], ["graph", "001"], ["prompt", "001", "WP01"], ["config", "show"],
@@ -100,6 +101,7 @@ def test_a_bad_feature_is_a_warning_in_lists_and_an_error_when_it_is_named(
     assert "hint: " in said.err
 
 
+@pytest.mark.slow
 def test_a_prompt_is_printed_byte_for_byte(repo: Path) -> None:
     plain, document = support.cli(repo, "prompt", "001", "WP01"), support.cli(repo, "prompt", "WP01", "--json").json
     assert plain.out == document["prompt"]
@@ -372,6 +374,7 @@ def test_a_fact_of_an_entry_is_cut_with_a_mark() -> None:
     assert render_tables.entry({**one, "metadata": {"reason": "x" * 900}}).plain.endswith("x…")
 
 
+@pytest.mark.slow
 def test_a_reader_who_goes_away_is_no_error(repo: Path) -> None:
     process = support.start(repo, "config", "show", "--json")
     assert process.stdout is not None

@@ -21,6 +21,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "unneeded"),
     [

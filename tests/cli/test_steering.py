@@ -72,6 +72,7 @@ def test_a_detached_run_is_stopped_at_once_with_its_sessions(repo: Path) -> None
     assert cli(repo, "stop").code == 3
 
 
+@pytest.mark.slow
 def test_steering_what_is_not_there_is_told_plainly(repo: Path) -> None:
     for words in (["stop", "001"], ["attach"], ["stop"]):
         done = cli(repo, *words)

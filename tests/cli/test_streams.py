@@ -37,6 +37,7 @@ def test_a_closed_standard_output_takes_the_result_with_it(repo: Path) -> None:
     assert redirected(repo, ">&-", "features") == Said(0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [["features"], ["features", "--json"]])
 def test_a_full_standard_output_is_one_error_with_a_hint(args: list[str], repo: Path) -> None:
     said = redirected(repo, ">/dev/full", *args)

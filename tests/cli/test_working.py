@@ -90,6 +90,7 @@ def test_ctrl_c_stops_the_session_and_keeps_what_it_made(repo: Path) -> None:
     assert len(document["commits"]) == 1
 
 
+@pytest.mark.slow
 def test_a_detached_session_is_followed_and_cancelled_from_elsewhere(repo: Path) -> None:
     started = cli(repo, "implement", "--wp", "WP01", "--agent", "slow", "--detach", "--json")
     assert started.code == 0, started.out
@@ -112,6 +113,7 @@ def test_a_detached_session_is_followed_and_cancelled_from_elsewhere(repo: Path)
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_tells_events_and_ends_with_its_summary(repo: Path) -> None:
     done = cli(repo, "run", "001", "--json")
     assert done.code == 0, done.out + done.err

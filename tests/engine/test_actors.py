@@ -74,6 +74,7 @@ def test_an_agent_is_refused_what_is_for_people() -> None:
     actors.require_person("human:ada", "approve")
 
 
+@pytest.mark.slow
 def test_a_process_of_a_session_is_its_agent_and_so_is_whatever_descends_from_it(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     elsewhere = shops({"WP02": []})
@@ -102,6 +103,7 @@ def test_a_process_of_a_session_is_its_agent_and_so_is_whatever_descends_from_it
     assert [s.wp for s in shop.project.ledger.sessions()] == ["WP01"]
 
 
+@pytest.mark.slow
 def test_the_mark_still_counts_after_the_session_has_ended(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     shop.implement("WP01")
@@ -112,6 +114,7 @@ def test_the_mark_still_counts_after_the_session_has_ended(shops: ShopFactory) -
     assert said == ["agent:scripted", "3 not_for_agents", "3 not_for_agents"]
 
 
+@pytest.mark.slow
 def test_a_mark_that_nobody_knows_is_no_mark(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     said = asked(shop, {**os.environ, "AGENTPKG_SESSION": "sess_00000000000000000000000000"})

@@ -90,6 +90,7 @@ def deny(shop: Shop, who: str = "ada", reason: str | None = "not now") -> Questi
 # --------------------------------------------------------------------------- asked
 
 
+@pytest.mark.slow
 def test_an_approved_candidate_that_needs_people_waits_and_lands_once_one_has_said_yes(shops: ShopFactory) -> None:
     shop = waiting(shops)
     (question,) = asked(shop)
@@ -108,6 +109,7 @@ def test_an_approved_candidate_that_needs_people_waits_and_lands_once_one_has_sa
     shop.check()
 
 
+@pytest.mark.slow
 def test_asked_again_nothing_is_written_twice(shops: ShopFactory) -> None:
     shop = waiting(shops)
     before = shop.transitions()
@@ -117,6 +119,7 @@ def test_asked_again_nothing_is_written_twice(shops: ShopFactory) -> None:
     assert len(asked(shop, open_only=False)) == 1
 
 
+@pytest.mark.slow
 def test_moving_to_done_is_the_approval_of_whoever_does_it(shops: ShopFactory) -> None:
     shop = waiting(shops, packages={"WP01": {"approval": "required"}}, text="")
     (question,) = asked(shop)
@@ -128,6 +131,7 @@ def test_moving_to_done_is_the_approval_of_whoever_does_it(shops: ShopFactory) -
     assert asked(shop, open_only=False)[0].answer == "yes"
 
 
+@pytest.mark.slow
 def test_what_is_forbidden_fails_the_review(shops: ShopFactory) -> None:
     shop = waiting(shops, "paths: [{match: ['src/'], action: forbidden, name: the source}]\n")
     row = shop.row("WP01")
@@ -157,6 +161,7 @@ def test_a_policy_that_changed_while_the_session_ran_wants_a_person(shops: ShopF
     assert "configuration changed" in told[0].stuck[0].reason
 
 
+@pytest.mark.slow
 def test_beyond_owned_files_is_for_people_where_the_policy_says_so(shops: ShopFactory) -> None:
     shop = shops()
     policy(shop, "actions: {scope: approval}\n")
@@ -170,6 +175,7 @@ def test_beyond_owned_files_is_for_people_where_the_policy_says_so(shops: ShopFa
 # --------------------------------------------------------------------------- bound to the candidate
 
 
+@pytest.mark.slow
 def test_an_approval_holds_for_no_other_candidate(shops: ShopFactory) -> None:
     shop = waiting(shops)
     (first,) = asked(shop)
@@ -184,6 +190,7 @@ def test_an_approval_holds_for_no_other_candidate(shops: ShopFactory) -> None:
     assert isinstance(land(shop), merging.Merged)
 
 
+@pytest.mark.slow
 def test_with_binds_change_it_holds_wherever_the_target_is(shops: ShopFactory) -> None:
     shop = waiting(shops, NEEDY + "approval: {binds: change}\n")
     commit(shop.repo, {"elsewhere.txt": "x"}, "somebody else's")
@@ -193,6 +200,7 @@ def test_with_binds_change_it_holds_wherever_the_target_is(shops: ShopFactory) -
     assert len(asked(shop, open_only=False)) == 1
 
 
+@pytest.mark.slow
 def test_a_candidate_with_the_same_tree_and_needs_keeps_its_approval(shops: ShopFactory) -> None:
     shop = waiting(shops)
     approve(shop)
@@ -200,6 +208,7 @@ def test_a_candidate_with_the_same_tree_and_needs_keeps_its_approval(shops: Shop
     assert isinstance(land(shop), merging.Merged)
 
 
+@pytest.mark.slow
 def test_what_is_asked_about_an_older_candidate_expires_when_somebody_answers(shops: ShopFactory) -> None:
     shop = waiting(shops)
     commit(shop.repo, {"elsewhere.txt": "x"}, "somebody else's")
@@ -211,6 +220,7 @@ def test_what_is_asked_about_an_older_candidate_expires_when_somebody_answers(sh
     assert approve(shop).number == 2
 
 
+@pytest.mark.slow
 def test_stricter_terms_ask_anew(shops: ShopFactory) -> None:
     shop = waiting(shops)
     approve(shop)
@@ -220,6 +230,7 @@ def test_stricter_terms_ask_anew(shops: ShopFactory) -> None:
     assert found.question.people == 2
 
 
+@pytest.mark.slow
 def test_starting_anew_takes_an_approval_back(shops: ShopFactory) -> None:
     shop = waiting(shops)
     approve(shop)
@@ -228,6 +239,7 @@ def test_starting_anew_takes_an_approval_back(shops: ShopFactory) -> None:
     assert shop.row("WP01").approved_by is None
 
 
+@pytest.mark.slow
 def test_force_withdraws_the_question_unless_the_policy_forbids_force(shops: ShopFactory) -> None:
     shop = waiting(shops, NEEDY)
     policy(shop, "actions: {merge: approval, force: forbidden}\n")
@@ -241,6 +253,7 @@ def test_force_withdraws_the_question_unless_the_policy_forbids_force(shops: Sho
 # --------------------------------------------------------------------------- who answers
 
 
+@pytest.mark.slow
 def test_two_different_people_have_to_say_yes(shops: ShopFactory) -> None:
     shop = waiting(shops, NEEDY + "approval: {people: 2}\n")
     assert approve(shop, "ada").state == "open"
@@ -252,6 +265,7 @@ def test_two_different_people_have_to_say_yes(shops: ShopFactory) -> None:
     assert done.metadata["approved_by"] == "human:ada, human:bob"
 
 
+@pytest.mark.slow
 def test_moving_to_done_is_one_of_two_words(shops: ShopFactory) -> None:
     shop = waiting(shops, NEEDY + "approval: {people: 2}\n")
     with person("ada"):
@@ -263,6 +277,7 @@ def test_moving_to_done_is_one_of_two_words(shops: ShopFactory) -> None:
         assert isinstance(moving.move(shop.project, FEATURE, "WP01", moving.Wish(DONE)), moving.Moved)
 
 
+@pytest.mark.slow
 def test_only_those_named_and_not_whoever_dispatched_it(shops: ShopFactory) -> None:
     shop = waiting(shops, NEEDY + "approval: {approvers: [ada, dora], exclude_dispatcher: true}\n")
     assert asked(shop)[0].excluded == ("human:dora",)
@@ -291,6 +306,7 @@ for act in ("decide", "answer"):
 """
 
 
+@pytest.mark.slow
 def test_no_process_of_an_agent_may_answer(shops: ShopFactory) -> None:
     shop = waiting(shops, needs={"WP01": [], "WP02": []})
     code = _ASK.format(root=str(Path(__file__).parents[2]), repo=str(shop.repo), feature=FEATURE)
@@ -315,6 +331,7 @@ def test_no_process_of_an_agent_may_answer(shops: ShopFactory) -> None:
 # --------------------------------------------------------------------------- no
 
 
+@pytest.mark.slow
 def test_a_denial_holds_for_the_branch_and_its_reason_reaches_the_next_agent(shops: ShopFactory) -> None:
     from agentpkg.engine import prompting
 
@@ -331,6 +348,7 @@ def test_a_denial_holds_for_the_branch_and_its_reason_reaches_the_next_agent(sho
     assert "use the standard library" in prompting.bundle(project, feature, feature.packages["WP01"]).prompt
 
 
+@pytest.mark.slow
 def test_a_denial_is_taken_back_with_a_reason_only(shops: ShopFactory) -> None:
     shop = waiting(shops)
     deny(shop)
@@ -340,6 +358,7 @@ def test_a_denial_is_taken_back_with_a_reason_only(shops: ShopFactory) -> None:
     assert [kind for _, kind in said(shop)] == ["question", "denial", "question", "approval"]
 
 
+@pytest.mark.slow
 def test_who_does_not_answer_in_time_has_said_no(shops: ShopFactory) -> None:
     shop = waiting(shops, NEEDY + "approval: {deadline_seconds: 1}\n")
     (question,) = asked(shop)
@@ -350,6 +369,7 @@ def test_who_does_not_answer_in_time_has_said_no(shops: ShopFactory) -> None:
     assert approve(shop, reason="was on holiday").answer == "yes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "code"), [("planned", "not_for_review"), ("unjudged", "no_approval"), ("free", "nothing_to_approve")]
 )
@@ -363,6 +383,7 @@ def test_what_needs_no_answer_gets_none(shops: ShopFactory, state: str, code: st
     assert refused(lambda: approve(shop)) == (3, code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "option", "code"), [(7, "yes", "unknown_question"), (1, "maybe", "no_such_answer")])
 def test_an_answer_must_be_one(shops: ShopFactory, number: int, option: str, code: str) -> None:
     shop = waiting(shops)
@@ -376,6 +397,7 @@ def events(shop: Shop) -> list[str]:
     return [e.subject.rpartition("question.")[2] for e in shop.project.ledger.events() if "question" in e.subject]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_others_and_says_what_waits(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"], "WP03": []}, packages={"WP01": {"approval": "required"}})
     finished = shop.run()

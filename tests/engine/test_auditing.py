@@ -169,6 +169,7 @@ def test_a_chain_that_goes_on_after_its_anchor_is_good(shops: ShopFactory) -> No
     assert report.entries > _ALL
 
 
+@pytest.mark.slow
 def test_a_target_that_was_wound_back_is_found_at_the_entry_that_landed(shops: ShopFactory) -> None:
     shop = landed(shops, anchored=True)
     git(shop.repo, "reset", "-q", "--hard", "main~1")
@@ -177,6 +178,7 @@ def test_a_target_that_was_wound_back_is_found_at_the_entry_that_landed(shops: S
     assert "not on the target" in (report.reason or "")
 
 
+@pytest.mark.slow
 def test_what_a_done_entry_names_is_never_taken_for_an_option(shops: ShopFactory) -> None:
     shop = landed(shops, anchored=False)
     with raw(shop) as db:
@@ -187,6 +189,7 @@ def test_what_a_done_entry_names_is_never_taken_for_an_option(shops: ShopFactory
     assert verify(shop).first_bad == 7
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_gone_is_found_by_the_anchor_and_not_begun_anew(shops: ShopFactory) -> None:
     shop = landed(shops, anchored=True)
     for file in shop.state.glob("ledger.db*"):
@@ -198,6 +201,7 @@ def test_a_ledger_that_is_gone_is_found_by_the_anchor_and_not_begun_anew(shops: 
         shop.implement("WP01")
 
 
+@pytest.mark.slow
 def test_a_target_that_is_gone_is_no_reason_not_to_verify(shops: ShopFactory) -> None:
     shop = landed(shops, anchored=True)
     git(shop.repo, "branch", "-m", "main", "trunk")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from agentpkg.core.model import State
 from agentpkg.engine import cleaning, merging, moving
 from agentpkg.engine.review import review
@@ -25,6 +27,7 @@ def branches(shop: Shop) -> list[str]:
     return git(shop.repo, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
 
 
+@pytest.mark.slow
 def test_after_a_landing_worktree_and_branch_are_gone(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -35,6 +38,7 @@ def test_after_a_landing_worktree_and_branch_are_gone(shops: ShopFactory) -> Non
     assert len(git(shop.repo, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_would_be_lost_stays_and_is_told_and_clean_takes_it_once_it_is_safe(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -52,6 +56,7 @@ def test_what_would_be_lost_stays_and_is_told_and_clean_takes_it_once_it_is_safe
     assert branches(shop) == ["main"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_and_removes_nothing(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -64,6 +69,7 @@ def test_a_dry_run_tells_and_removes_nothing(shops: ShopFactory) -> None:
     assert not worktree(shop).exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_of_what_would_be_kept(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -74,6 +80,7 @@ def test_a_dry_run_tells_of_what_would_be_kept(shops: ShopFactory) -> None:
     assert BRANCH in branches(shop)
 
 
+@pytest.mark.slow
 def test_packages_at_work_and_strangers_stay(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -85,6 +92,7 @@ def test_packages_at_work_and_strangers_stay(shops: ShopFactory) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_branch_that_was_left_alone_is_cleaned_without_a_worktree(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")

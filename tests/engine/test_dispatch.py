@@ -166,6 +166,7 @@ def test_a_folder_of_the_users_in_the_worktrees_place_is_left_alone(shops: ShopF
     assert (mine / "notes").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_refusal_that_only_shows_while_making_ends_the_session_as_a_failure_of_the_environment(
     shops: ShopFactory,
 ) -> None:
@@ -226,6 +227,7 @@ def test_a_branch_of_the_users_that_has_the_packages_name_is_left_alone(shops: S
     assert git(shop.repo, "rev-parse", BRANCH) == mine
 
 
+@pytest.mark.slow
 def test_a_branch_behind_the_target_is_brought_forward(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "exit 3", attempt=1)
@@ -237,6 +239,7 @@ def test_a_branch_behind_the_target_is_brought_forward(shops: ShopFactory) -> No
     assert git(shop.repo, "rev-parse", f"{BRANCH}~1") == newer
 
 
+@pytest.mark.slow
 def test_a_further_dispatch_continues_on_the_branch(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt one; exit 3", attempt=1)
@@ -250,6 +253,7 @@ def test_a_further_dispatch_continues_on_the_branch(shops: ShopFactory) -> None:
     assert [s.epoch for s in shop.project.ledger.sessions()] == [1, 2]
 
 
+@pytest.mark.slow
 def test_fresh_starts_at_the_target_and_keeps_the_old_tip(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt one; exit 3", attempt=1)
@@ -262,6 +266,7 @@ def test_fresh_starts_at_the_target_and_keeps_the_old_tip(shops: ShopFactory) ->
     assert git(shop.repo, "rev-parse", f"{BRANCH}~1") == shop.tip()
 
 
+@pytest.mark.slow
 def test_fresh_does_not_throw_away_what_lies_uncommitted_in_the_worktree(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt one; echo draft > src/draft.txt; exit 3", attempt=1)
@@ -271,6 +276,7 @@ def test_fresh_does_not_throw_away_what_lies_uncommitted_in_the_worktree(shops: 
     assert "src/draft.txt" in error.message
 
 
+@pytest.mark.slow
 def test_what_a_failed_try_left_uncommitted_is_there_for_the_next_one_even_when_the_target_moved(
     shops: ShopFactory,
 ) -> None:
@@ -283,6 +289,7 @@ def test_what_a_failed_try_left_uncommitted_is_there_for_the_next_one_even_when_
     assert shop.show("src/wp01.txt", BRANCH) == "draft"
 
 
+@pytest.mark.slow
 def test_a_worktree_deleted_by_hand_is_made_anew_and_its_commits_are_there(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt one; exit 3", attempt=1)
@@ -300,6 +307,7 @@ def test_a_person_can_give_the_time_on_the_command_line(shops: ShopFactory) -> N
     attach.wait(shop.project, begun.session.id)
 
 
+@pytest.mark.slow
 def test_the_dispatcher_may_end_as_soon_as_it_has_started_a_session(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "wait_for go; save src/wp01.txt x")
@@ -315,6 +323,7 @@ print(dispatch.start(project, project.good_feature(shop.feature), "WP01", dispat
     assert attach.wait(shop.project, session).outcome == "completed"
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_prompt_bytes_in_another_place_at_another_time(shops: ShopFactory) -> None:
     one, other = shops(), shops()
     first, second = start(one), start(other)

@@ -93,6 +93,7 @@ def test_what_may_not_come_in_stays_out_and_is_named(shops: ShopFactory, script:
     works_again(shop)
 
 
+@pytest.mark.slow
 def test_commits_of_another_package_do_not_come_in(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     other = session(shop, "WP02")
@@ -102,6 +103,7 @@ def test_commits_of_another_package_do_not_come_in(shops: ShopFactory) -> None:
     assert "import_refused" in (row.reason or "")
 
 
+@pytest.mark.slow
 def test_commits_of_another_features_package_of_the_same_name_do_not_come_in(shops: ShopFactory) -> None:
     shop = shops({"WP01": []})
     shop.package("WP01", feature="004-other")
@@ -113,6 +115,7 @@ def test_commits_of_another_features_package_of_the_same_name_do_not_come_in(sho
     assert "import_refused" in (row.reason or "")
 
 
+@pytest.mark.slow
 def test_what_the_target_got_meanwhile_may_be_merged(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'save src/wp01.txt x; wait_for go; git merge -q --no-edit "$(cat "$here/tip")"')
@@ -131,6 +134,7 @@ def test_what_the_target_got_meanwhile_may_be_merged(shops: ShopFactory) -> None
 # --------------------------------------------------------------------------- the real repository
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "finding"),
     [
@@ -159,6 +163,7 @@ def test_what_git_would_obey_stops_the_package_when_it_changed(shops: ShopFactor
     assert not worktree(shop).exists()
 
 
+@pytest.mark.slow
 def test_moved_refs_head_and_index_are_told_and_stop_nothing(shops: ShopFactory) -> None:
     shop = shops()
     git(shop.repo, "branch", "side")
@@ -180,6 +185,7 @@ def test_moved_refs_head_and_index_are_told_and_stop_nothing(shops: ShopFactory)
     assert (shop.repo / ".git" / "HEAD").read_text() == "ref: refs/heads/made\n"
 
 
+@pytest.mark.slow
 def test_a_branch_that_was_moved_in_the_real_repository_is_not_moved_over(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent(
@@ -195,6 +201,7 @@ def test_a_branch_that_was_moved_in_the_real_repository_is_not_moved_over(shops:
     assert git(shop.repo, "log", "-1", "--format=%s", BRANCH) == "planted"
 
 
+@pytest.mark.slow
 def test_a_landing_meanwhile_is_not_told(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     shop.implement("WP02")
@@ -241,6 +248,7 @@ def test_whatever_becomes_of_its_git_file_the_commits_come_in_and_the_worktree_i
     assert user_state(shop) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [
@@ -268,6 +276,7 @@ def test_a_worktree_that_is_gone_costs_no_commit_and_the_next_try_works(
     works_again(shop)
 
 
+@pytest.mark.slow
 def test_private_objects_that_are_gone_are_refused_and_hurt_nobody(shops: ShopFactory) -> None:
     shop = shops()
     before = user_state(shop)
@@ -279,6 +288,7 @@ def test_private_objects_that_are_gone_are_refused_and_hurt_nobody(shops: ShopFa
     works_again(shop)
 
 
+@pytest.mark.slow
 def test_a_private_dir_that_is_gone_is_refused_and_hurts_nobody(shops: ShopFactory) -> None:
     shop = shops()
     before = user_state(shop)
@@ -289,6 +299,7 @@ def test_a_private_dir_that_is_gone_is_refused_and_hurts_nobody(shops: ShopFacto
     works_again(shop)
 
 
+@pytest.mark.slow
 def test_a_request_to_cancel_that_nobody_can_read_is_no_request(shops: ShopFactory) -> None:
     shop = shops()
     request = f"{shop.state}/sessions/$AGENTPKG_SESSION/cancel.json"

@@ -129,6 +129,7 @@ def as_undisturbed(shop: Shop, tries: int) -> None:
     shop.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", points(BEFORE_LEASE))
 def test_a_dispatcher_killed_before_the_lease_leaves_nothing_that_counts(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
@@ -157,6 +158,7 @@ def test_a_dispatcher_killed_between_lease_and_supervisor_is_found_and_the_next_
     as_undisturbed(shop, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", points(SPAWNED))
 def test_a_supervisor_whose_dispatcher_is_killed_goes_on(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
@@ -172,6 +174,7 @@ def test_a_supervisor_whose_dispatcher_is_killed_goes_on(
     as_undisturbed(shop, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", points(RUNNING))
 def test_a_supervisor_killed_before_its_agent_has_ended_is_the_environments_failure(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
@@ -233,6 +236,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_when_its_watcher_is_killed(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'wait_for go; save src/wp01.txt "by WP01"')
@@ -264,6 +268,7 @@ def test_when_both_are_killed_the_next_command_ends_what_carries_the_mark(shops:
     assert not _alive(int((shop.tools / "pid").read_text()))
 
 
+@pytest.mark.slow
 def test_of_commands_that_find_a_dead_supervisor_at_once_one_ends_the_session(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'save src/wp01.txt "by WP01"; touch "$here/here"; wait_for never', attempt=1)
@@ -281,6 +286,7 @@ def test_of_commands_that_find_a_dead_supervisor_at_once_one_ends_the_session(sh
     assert git(shop.repo, "show", f"{BRANCH}:src/wp01.txt") == "by WP01"
 
 
+@pytest.mark.slow
 def test_a_command_killed_while_it_ends_a_dead_session_is_followed_by_the_next(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +304,7 @@ def test_a_command_killed_while_it_ends_a_dead_session_is_followed_by_the_next(
     as_undisturbed(shop, 1)
 
 
+@pytest.mark.slow
 def test_without_its_secrets_an_orphans_commits_stay_in_quarantine(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def staged(shops: ShopFactory) -> Shop:
     return shop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [pytest.param(p, marks=() if p in _FAST else pytest.mark.slow) for p in POINTS])
 def test_a_run_that_is_killed_at_a_gate_is_followed_by_the_next(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str

@@ -132,6 +132,7 @@ def begun(shops: ShopFactory) -> Shop:
     return shop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", points(REVIEWING))
 def test_a_review_that_is_killed_is_made_again_or_stands(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
@@ -147,6 +148,7 @@ def test_a_review_that_is_killed_is_made_again_or_stands(
     as_undisturbed(shop, "WP01")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", points(LANDING))
 def test_a_landing_that_is_killed_is_finished_or_undone(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str

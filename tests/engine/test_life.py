@@ -106,6 +106,7 @@ def test_a_process_that_cannot_be_judged_is_not_dead() -> None:
     assert proc.alive(replace(me, pid=(1 << 22) - 1)) is False
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_session_elsewhere_is_unknown_and_left_alone(shops: ShopFactory) -> None:
     shop = shops()
@@ -122,6 +123,7 @@ def test_a_session_elsewhere_is_unknown_and_left_alone(shops: ShopFactory) -> No
     assert attach.wait(shop.project, row.id).outcome == "completed"
 
 
+@pytest.mark.slow
 def test_a_running_session_is_running_and_was_heard_of(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "echo hello; wait_for go; save src/wp01.txt x")
@@ -136,6 +138,7 @@ def test_a_running_session_is_running_and_was_heard_of(shops: ShopFactory) -> No
 # --------------------------------------------------------------------------- a supervisor that is stopped
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_stopped_supervisor_is_alive_does_not_answer_and_keeps_its_session(shops: ShopFactory) -> None:
     shop = shops()
@@ -156,6 +159,7 @@ def test_a_stopped_supervisor_is_alive_does_not_answer_and_keeps_its_session(sho
     assert attach.wait(shop.project, row.id).outcome == "completed"
 
 
+@pytest.mark.slow
 @LINUX
 def test_cancel_ends_a_session_whose_supervisor_and_watcher_are_stopped(shops: ShopFactory) -> None:
     shop = shops()
@@ -285,6 +289,7 @@ def let_go(row: SessionRow) -> None:
     until(lambda: gone(found.pid), what="the end of the old supervisor")
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("point", POINTS)
 def test_an_old_supervisor_that_wakes_up_changes_nothing(
@@ -308,6 +313,7 @@ def test_an_old_supervisor_that_wakes_up_changes_nothing(
     assert git(shop.repo, "show", f"{BRANCH}:src/wp01.txt") == "new"
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("point", INSIDE)
 def test_a_session_cannot_be_taken_over_from_one_that_is_just_ending_it(

@@ -28,6 +28,7 @@ def eat(megabytes: int) -> str:
     return f"{sys.executable} -c \"import time; x = bytearray(b'x') * ({megabytes} << 20); time.sleep(60)\""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "script", "reason"),
     [
@@ -64,6 +65,7 @@ def test_processor_time_of_processes_that_lost_their_parents_counts(shops: ShopF
     assert (row.outcome, (row.reason or "").split(":")[0]) == ("failed", "cpu")
 
 
+@pytest.mark.slow
 def test_a_fork_storm_ends_by_itself_and_without_a_trace(shops: ShopFactory) -> None:
     shop = shops(more="limits: {processes: 300}\n")
     # bounded by itself too, for the sake of the machine: 2000 processes

@@ -33,6 +33,7 @@ def trailers(shop: Shop, commit: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in said.splitlines() if line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["merge", "squash", "rebase"])
 def test_every_strategy_lands_the_work_and_leaves_a_good_chain(shops: ShopFactory, strategy: str) -> None:
     shop = shops({"WP01": [], "WP02": []}, strategy=strategy)
@@ -94,6 +95,7 @@ def test_the_users_changes_elsewhere_stay_as_they_are(shops: ShopFactory) -> Non
     assert (shop.repo / "src" / "wp01.txt").read_text() == "by WP01, try 1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_file_of_the_users_in_the_way_stops_all_and_the_same_command_lands_it_later(
     shops: ShopFactory, ignored: bool
@@ -196,6 +198,7 @@ def test_a_landing_that_is_killed_anywhere_ends_as_the_undisturbed_one(shops: Sh
     assert moved == [f"feature.{FEATURE}.wp.WP01.state.changed"]
 
 
+@pytest.mark.slow
 def test_a_landing_that_is_killed_and_overtaken_by_the_users_commit_is_recorded(shops: ShopFactory) -> None:
     shop = approved(shops)
     child = shop.python(
@@ -211,6 +214,7 @@ def test_a_landing_that_is_killed_and_overtaken_by_the_users_commit_is_recorded(
     shop.check()
 
 
+@pytest.mark.slow
 def test_a_review_that_is_killed_before_it_is_recorded_is_simply_done_again(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")

@@ -55,6 +55,7 @@ def test_what_the_table_does_not_have_is_refused(shops: ShopFactory, to: State) 
     assert shop.states() == {}
 
 
+@pytest.mark.slow
 def test_feedback_is_kept_and_reaches_the_next_agent(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -66,6 +67,7 @@ def test_feedback_is_kept_and_reaches_the_next_agent(shops: ShopFactory) -> None
     assert "Please use shorter words." in (shop.tools / "prompt").read_text()
 
 
+@pytest.mark.slow
 def test_a_blocked_package_with_commits_of_a_persons_own_can_be_put_up_for_review(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "exit 1")
@@ -96,6 +98,7 @@ def test_cancel_stops_the_session_and_keeps_its_commits(shops: ShopFactory) -> N
     assert shop.states() == {"WP01": State.PLANNED}
 
 
+@pytest.mark.slow
 def test_an_agent_may_neither_move_nor_force_nor_cancel(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     shop.implement("WP02")
@@ -123,6 +126,7 @@ def _python() -> str:
     return sys.executable
 
 
+@pytest.mark.slow
 def test_a_feature_is_shipped_once_it_is_validated(shops: ShopFactory) -> None:
     shop = shops()
     with pytest.raises(NotAllowed):

@@ -290,6 +290,7 @@ def test_a_session_that_ended_without_a_ledger_is_concluded_by_the_rebuilding(sh
     assert shop.show("src/wp01.txt", BRANCH) == "by WP01"
 
 
+@pytest.mark.slow
 def test_a_branch_of_which_nothing_tells_is_not_lost(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -306,6 +307,7 @@ def test_a_branch_of_which_nothing_tells_is_not_lost(shops: ShopFactory) -> None
     assert shop.tip(f"{shop.tip()}^2~1") == head
 
 
+@pytest.mark.slow
 def test_a_commit_that_only_says_that_it_landed_something_is_not_believed(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     shop.implement("WP01")
@@ -325,6 +327,7 @@ def test_a_commit_that_only_says_that_it_landed_something_is_not_believed(shops:
     assert [line for line in done.unknown if "WP02" in line]
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_gone_is_not_begun_anew(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -352,6 +355,7 @@ def test_what_another_program_has_spoiled_is_found_and_mended(shops: ShopFactory
     assert rebuild(shop).why is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answered", [False, True])
 def test_what_needed_people_needs_them_after_a_rebuild_too(shops: ShopFactory, answered: bool) -> None:
     shop = shops(packages={"WP01": {"approval": "required"}})

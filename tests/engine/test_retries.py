@@ -51,6 +51,7 @@ def second_agent(shop: Shop, script: str, **more: str) -> None:
 SAVE = 'mkdir -p src; echo x > src/wp01.txt; git add src; git commit -q -m "feat(WP01): by the other"'
 
 
+@pytest.mark.slow
 def test_failures_of_the_provider_use_up_no_retries_and_the_run_goes_on_when_it_is_back(shops: ShopFactory) -> None:
     shop = shops(retries=0)
     configure(shop, breaker_failures=9)
@@ -60,6 +61,7 @@ def test_failures_of_the_provider_use_up_no_retries_and_the_run_goes_on_when_it_
     assert shop.row("WP01").failures == 0
 
 
+@pytest.mark.slow
 def test_an_exit_code_can_be_said_to_be_the_providers(shops: ShopFactory) -> None:
     shop = shops(retries=0)
     path = shop.repo / ".kittify" / "config.yaml"
@@ -82,6 +84,7 @@ def test_a_provider_that_is_out_holds_the_run_until_one_probe_gets_through(shops
     assert told == [f"feature.{FEATURE}.run.held", f"feature.{FEATURE}.run.released"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_provider_stays_out_gives_up_after_its_probes_and_says_why(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]}, retries=3)
     shop.agent("WP01", OUT)
@@ -95,6 +98,7 @@ def test_a_run_whose_provider_stays_out_gives_up_after_its_probes_and_says_why(s
     assert shop.run().stuck == ()
 
 
+@pytest.mark.slow
 def test_a_held_run_shows_it_with_the_time_of_the_next_try_and_can_be_stopped(shops: ShopFactory) -> None:
     shop = shops(retries=3)
     shop.agent("WP01", OUT)
@@ -117,6 +121,7 @@ def look(shop: Shop) -> Seen:
     return looking.see(project, project.good_feature(FEATURE))
 
 
+@pytest.mark.slow
 def test_a_package_that_alone_meets_a_broken_machine_is_not_tried_for_ever(shops: ShopFactory) -> None:
     shop = shops(retries=5)
     shop.agent("WP01", OUT)
@@ -126,6 +131,7 @@ def test_a_package_that_alone_meets_a_broken_machine_is_not_tried_for_ever(shops
     assert shop.row("WP01").state is State.BLOCKED
 
 
+@pytest.mark.slow
 def test_a_fallback_takes_over_when_the_first_agents_retries_are_used_up(shops: ShopFactory) -> None:
     shop = shops(retries=1)
     second_agent(shop, SAVE)
@@ -134,6 +140,7 @@ def test_a_fallback_takes_over_when_the_first_agents_retries_are_used_up(shops: 
     assert agents(shop) == ["scripted", "scripted", "other"]
 
 
+@pytest.mark.slow
 def test_a_fallback_takes_over_at_once_when_the_first_agents_provider_is_out(shops: ShopFactory) -> None:
     shop = shops(retries=1)
     second_agent(shop, SAVE)

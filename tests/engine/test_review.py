@@ -37,6 +37,7 @@ def test_the_same_question_is_answered_from_the_record(shops: ShopFactory) -> No
     assert (first.review.head, first.review.base) == (shop.tip("feat/003-auth-system-WP01"), shop.tip("main"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["target", "branch", "definitions"])
 def test_a_new_target_tip_or_branch_tip_or_definition_asks_for_a_new_review(shops: ShopFactory, what: str) -> None:
     shop = shops()
@@ -73,6 +74,7 @@ def test_cycle_counts_rejected_tips_and_not_reviews(shops: ShopFactory) -> None:
     assert (judged(shop).review.cycle, shop.row("WP01").cycle) == (2, 3)
 
 
+@pytest.mark.slow
 def test_the_last_cycle_blocks_the_package_and_planning_it_anew_begins_to_count_again(shops: ShopFactory) -> None:
     shop = shops(cycles=1)
     shop.agent("WP01", _WRONG)
@@ -86,6 +88,7 @@ def test_the_last_cycle_blocks_the_package_and_planning_it_anew_begins_to_count_
     assert judged(shop).row.state in (State.FOR_REVIEW, State.BLOCKED)
 
 
+@pytest.mark.slow
 def test_a_conflict_is_a_rejection_without_a_candidate(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -99,6 +102,7 @@ def test_a_conflict_is_a_rejection_without_a_candidate(shops: ShopFactory) -> No
     assert git(shop.repo, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_without_a_verdict_nothing_is_recorded_and_no_cycle_is_used(shops: ShopFactory) -> None:
     shop = shops(checks="{name: tests, run: no-such-program-anywhere}")
     shop.implement("WP01")
@@ -139,6 +143,7 @@ def test_a_branch_that_is_gone_is_told_with_the_way_back(shops: ShopFactory) -> 
         judged(shop)
 
 
+@pytest.mark.slow
 def test_one_package_is_judged_by_one_command_at_a_time_and_it_can_be_stopped(shops: ShopFactory) -> None:
     shop = shops()
     mark = shop.tools / "checking"
@@ -157,6 +162,7 @@ def test_one_package_is_judged_by_one_command_at_a_time_and_it_can_be_stopped(sh
     assert shop.project.ledger.reviews(FEATURE, "WP01") == []
 
 
+@pytest.mark.slow
 def test_a_candidate_that_was_lost_is_made_and_judged_again(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")
@@ -168,6 +174,7 @@ def test_a_candidate_that_was_lost_is_made_and_judged_again(shops: ShopFactory) 
     shop.check()
 
 
+@pytest.mark.slow
 def test_files_that_an_agent_left_untracked_are_a_warning(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'save "src/$n.txt" x; echo left > notes.txt')

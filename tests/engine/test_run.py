@@ -93,6 +93,7 @@ def test_no_more_sessions_than_jobs_run_at_once(shops: ShopFactory) -> None:
     assert most_at_once(shop.diary()) == 2
 
 
+@pytest.mark.slow
 def test_until_does_only_a_package_and_what_it_needs(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"], "WP03": [], "WP04": ["WP02"]})
     assert shop.run(until="WP02").stuck == ()
@@ -113,6 +114,7 @@ def test_a_failing_agent_is_tried_again_then_it_and_its_dependents_are_stuck_and
     assert set(found) == {"WP01", "WP02"}
 
 
+@pytest.mark.slow
 def test_a_second_try_that_succeeds_lets_the_run_go_on(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]}, retries=1)
     shop.agent("WP01", "exit 1", attempt=1)
@@ -120,6 +122,7 @@ def test_a_second_try_that_succeeds_lets_the_run_go_on(shops: ShopFactory) -> No
     assert shop.order() == ["WP01", "WP01", "WP02"]
 
 
+@pytest.mark.slow
 def test_a_rejected_package_is_dispatched_again_until_its_cycles_are_used_up(shops: ShopFactory) -> None:
     shop = shops(cycles=2)
     shop.agent("WP01", 'save "src/other.txt" "$try"')
@@ -129,6 +132,7 @@ def test_a_rejected_package_is_dispatched_again_until_its_cycles_are_used_up(sho
     assert shop.states() == {"WP01": BLOCKED}
 
 
+@pytest.mark.slow
 def test_a_run_does_not_turn_in_circles_on_a_tip_that_a_person_put_up_for_review_again(shops: ShopFactory) -> None:
     shop = shops(cycles=1)
     shop.agent("WP01", 'save "src/other.txt" "$try"')
@@ -142,6 +146,7 @@ def test_a_run_does_not_turn_in_circles_on_a_tip_that_a_person_put_up_for_review
     assert len(shop.project.ledger.reviews(FEATURE, "WP01")) == 1
 
 
+@pytest.mark.slow
 def test_a_check_that_gives_no_verdict_stops_the_package_and_not_the_run(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]}, checks="{name: tests, run: no-such-program-anywhere}")
     found = stuck(Running(shop).finished())
@@ -150,6 +155,7 @@ def test_a_check_that_gives_no_verdict_stops_the_package_and_not_the_run(shops: 
     assert shop.project.ledger.reviews(FEATURE, "WP01") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["approval", "auto"])
 def test_what_a_person_must_approve_is_judged_and_waits(shops: ShopFactory, how: str) -> None:
     more = {"WP01": {"approval": "required"}} if how == "approval" else {}
@@ -163,6 +169,7 @@ def test_what_a_person_must_approve_is_judged_and_waits(shops: ShopFactory, how:
     assert [one.wp for one in shop.run().stuck] == (["WP02"] if how == "auto" else [])
 
 
+@pytest.mark.slow
 def test_an_interrupt_lets_sessions_finish_and_a_later_run_goes_on(shops: ShopFactory) -> None:
     shop = shops(shape("chain", 3))
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')
@@ -178,6 +185,7 @@ def test_an_interrupt_lets_sessions_finish_and_a_later_run_goes_on(shops: ShopFa
     assert shop.order() == ["WP01", "WP02", "WP03"]
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_stops_sessions_and_checks_and_loses_nothing(shops: ShopFactory) -> None:
     shop = shops(
         {"WP01": [], "WP02": [], "WP03": []},
@@ -208,6 +216,7 @@ def _argv(pid: int) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_a_second_run_of_one_feature_is_told_that_it_is_busy(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')
@@ -275,6 +284,7 @@ def test_a_package_that_is_added_while_a_run_goes_on_is_done_with_the_others(sho
     assert running.finished().stuck == ()
 
 
+@pytest.mark.slow
 def test_a_package_whose_file_vanished_keeps_its_state_and_is_told(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     shop.agent("WP02", "exit 1")
@@ -349,6 +359,7 @@ def _review(shop: Shop, wp: str) -> None:
     review.review(shop.project, FEATURE, wp)
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_of_one_package_does_not_stop_the_others(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     (shop.repo / "src" / "wp01.txt").write_text("mine\n")
@@ -373,6 +384,7 @@ def test_a_target_that_the_user_moves_all_the_while_is_followed(shops: ShopFacto
     assert all((shop.repo / f"user{i}.txt").exists() for i in range(5))
 
 
+@pytest.mark.slow
 def test_a_git_lock_that_goes_away_only_delays_a_landing(shops: ShopFactory) -> None:
     shop = shops()
     lock = shop.repo / ".git" / "index.lock"
@@ -384,6 +396,7 @@ def test_a_git_lock_that_goes_away_only_delays_a_landing(shops: ShopFactory) -> 
     assert len(shop.project.ledger.reviews(FEATURE, "WP01")) == 1
 
 
+@pytest.mark.slow
 def test_a_package_that_changed_the_repository_waits_for_a_person_and_the_doctor_names_it(shops: ShopFactory) -> None:
     shop = shops(retries=2)
     shop.agent("WP01", f"save src/wp01.txt x; echo 'exit 0' > {shop.repo}/.git/hooks/post-checkout")

@@ -74,6 +74,7 @@ def with_secret(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, more: str =
 # --------------------------------------------------------------------------- ends
 
 
+@pytest.mark.slow
 def test_a_session_that_commits_and_ends_well_has_completed(shops: ShopFactory) -> None:
     shop = shops()
     row = session(shop)
@@ -90,6 +91,7 @@ def test_a_session_that_commits_and_ends_well_has_completed(shops: ShopFactory) 
     shop.check()
 
 
+@pytest.mark.slow
 def test_exit_code_zero_alone_proves_nothing(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "mkdir -p src; echo draft > src/wp01.txt; exit 0")
@@ -101,6 +103,7 @@ def test_exit_code_zero_alone_proves_nothing(shops: ShopFactory) -> None:
     assert (shop.repo / ".worktrees" / f"{FEATURE}-WP01" / "src" / "wp01.txt").read_text() == "draft\n"
 
 
+@pytest.mark.slow
 def test_an_exit_code_without_commits_has_failed(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "echo could not; exit 3")
@@ -109,6 +112,7 @@ def test_an_exit_code_without_commits_has_failed(shops: ShopFactory) -> None:
     assert "exit code 3" in (row.reason or "")
 
 
+@pytest.mark.slow
 def test_an_exit_code_with_commits_has_failed_too_and_its_commits_are_kept(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt x; exit 3")
@@ -143,6 +147,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_cancel_stops_the_agent_and_keeps_its_commits(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt x; touch $here/here; wait_for never")
@@ -158,6 +163,7 @@ def test_cancel_stops_the_agent_and_keeps_its_commits(shops: ShopFactory) -> Non
     assert git(shop.repo, "rev-parse", BRANCH) == row.new_head
 
 
+@pytest.mark.slow
 def test_an_interrupted_session_is_blocked_and_may_be_started_again(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "touch $here/here; wait_for never", attempt=1)
@@ -170,6 +176,7 @@ def test_an_interrupted_session_is_blocked_and_may_be_started_again(shops: ShopF
     assert session(shop).outcome == "completed"
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_is_asked_to_end_interrupts_its_session(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt x; touch $here/here; wait_for never")
@@ -182,6 +189,7 @@ def test_a_supervisor_that_is_asked_to_end_interrupts_its_session(shops: ShopFac
     assert given_back(shop)
 
 
+@pytest.mark.slow
 def test_a_session_that_its_supervisor_cannot_run_keeps_what_the_agent_made(shops: ShopFactory) -> None:
     shop = shops()
     # the log's place is taken, so that the end of the session cannot be written
@@ -230,6 +238,7 @@ def test_a_session_whose_lease_is_gone_changes_nothing_any_more(shops: ShopFacto
     assert shop.show("src/wp01.txt", BRANCH) == "new"
 
 
+@pytest.mark.slow
 def test_what_a_session_leaves_running_is_ended(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", """
@@ -240,6 +249,7 @@ def test_what_a_session_leaves_running_is_ended(shops: ShopFactory) -> None:
     assert not alive(int((shop.tools / "child").read_text()))
 
 
+@pytest.mark.slow
 def test_a_flood_of_output_is_no_harm(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "yes 'a line of output' | head -c 3000000; save src/wp01.txt x; echo the very end")
@@ -251,6 +261,7 @@ def test_a_flood_of_output_is_no_harm(shops: ShopFactory) -> None:
 # --------------------------------------------------------------------------- what an agent gets
 
 
+@pytest.mark.slow
 def test_the_agents_environment_is_exactly_what_is_written_down(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +290,7 @@ def test_the_agents_environment_is_exactly_what_is_written_down(
     assert "Write the file." in (shop.tools / "task").read_text()
 
 
+@pytest.mark.slow
 def test_setup_runs_in_the_worktree_before_the_agent(shops: ShopFactory) -> None:
     shop = shops(more="worktree: {setup: ['echo made > built.log', 'pwd > built.pwd']}\n")
     write(shop.repo, {".gitignore": "built.*\n"})
@@ -291,6 +303,7 @@ def test_setup_runs_in_the_worktree_before_the_agent(shops: ShopFactory) -> None
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_setup_that_fails_is_the_environments_fault_and_the_agent_never_runs(shops: ShopFactory) -> None:
     shop = shops(more="worktree: {setup: ['echo no such tool >&2; exit 7']}\n")
     row = session(shop)
@@ -359,6 +372,7 @@ def test_a_secret_is_redacted_in_everything_that_is_written(
     assert (folder(shop, row) / "supervisor.log").read_bytes() == b""
 
 
+@pytest.mark.slow
 def test_wrapped_and_encoded_output_and_a_crash_leave_no_secret_behind(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +417,7 @@ def test_a_secret_in_the_reason_of_a_failure_is_redacted(shops: ShopFactory, mon
     assert leaks(shop, TOKEN) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [
@@ -433,6 +448,7 @@ def test_a_secret_in_a_commit_keeps_the_commit_out(
     assert known == f"{kept} missing"
 
 
+@pytest.mark.slow
 def test_a_secret_in_the_name_of_an_uncommitted_file_is_refused_before_anything_tells_that_name(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,6 +461,7 @@ def test_a_secret_in_the_name_of_an_uncommitted_file_is_refused_before_anything_
         assert not [line for line in db.iterdump() if TOKEN in line]
 
 
+@pytest.mark.slow
 def test_a_package_gets_only_the_secrets_it_names(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = shops(packages={"WP01": {"secrets": []}})
     configure(shop, "retries: 0", "retries: 0, environment: {TOKEN: '${{ secrets.MY_TOKEN }}', PLAIN: word}")
@@ -455,6 +472,7 @@ def test_a_package_gets_only_the_secrets_it_names(shops: ShopFactory, monkeypatc
 # --------------------------------------------------------------------------- what is told
 
 
+@pytest.mark.slow
 def test_the_events_of_a_session_come_in_order_and_carry_its_job_id(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]})
     shop.agent("WP01", "save src/wp01.txt x; save src/wp01-b.txt y second")
@@ -488,6 +506,7 @@ def test_the_events_of_a_session_come_in_order_and_carry_its_job_id(shops: ShopF
     assert all("seq" in p for s, p in told if s.endswith((".changed", ".completed")))
 
 
+@pytest.mark.slow
 def test_commits_are_told_while_the_agent_runs(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt x; wait_for go")
@@ -510,6 +529,7 @@ def test_a_failure_is_told_with_its_outcome(shops: ShopFactory) -> None:
     assert (changed["to"], changed["job_id"]) == ("blocked", row.id)
 
 
+@pytest.mark.slow
 def test_the_log_is_that_of_the_session_from_start_to_end(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "echo working; save src/wp01.txt x")
@@ -520,6 +540,7 @@ def test_the_log_is_that_of_the_session_from_start_to_end(shops: ShopFactory) ->
     assert records(shop, row)[-1]["text"] == "completed"
 
 
+@pytest.mark.slow
 def test_uncommitted_work_is_kept_in_the_sessions_quarantine(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt x; echo draft > src/draft.txt; echo changed > src/base.txt")
@@ -531,6 +552,7 @@ def test_uncommitted_work_is_kept_in_the_sessions_quarantine(shops: ShopFactory)
     assert "refs/snapshots" not in git(shop.repo, "for-each-ref")
 
 
+@pytest.mark.slow
 def test_a_second_person_who_cancels_is_told_who_was_first(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "wait_for never")
@@ -542,6 +564,7 @@ def test_a_second_person_who_cancels_is_told_who_was_first(shops: ShopFactory) -
     assert (ended.outcome, ended.reason) == ("cancelled", "no longer wanted")
 
 
+@pytest.mark.slow
 def test_what_a_fresh_start_left_behind_is_not_counted(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'save "src/$n.txt" one; exit 1', 1)

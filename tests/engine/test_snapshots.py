@@ -79,6 +79,7 @@ def test_work_is_kept_while_an_agent_makes_it_and_nothing_of_it_shows(
     assert git(shop.repo, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_what_is_there_is_kept_before_something_comes_back(shops: ShopFactory) -> None:
     shop = shops()
     write(shop.repo, {".gitignore": "*.log\n"})
@@ -101,6 +102,7 @@ def test_what_is_there_is_kept_before_something_comes_back(shops: ShopFactory) -
         rewind(shop, "0000")
 
 
+@pytest.mark.slow
 def test_an_ignored_file_in_the_way_stops_it_and_nothing_changes(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt one; echo draft > src/draft.txt")
@@ -112,6 +114,7 @@ def test_an_ignored_file_in_the_way_stops_it_and_nothing_changes(shops: ShopFact
     assert (worktree(shop) / "src/draft.txt").read_text() == "ignored\n"
 
 
+@pytest.mark.slow
 def test_a_worktree_that_is_gone_is_made_again(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt one; echo draft > src/draft.txt")
@@ -123,6 +126,7 @@ def test_a_worktree_that_is_gone_is_made_again(shops: ShopFactory) -> None:
     assert shop.tip(BRANCH) == shop.row("WP01").head
 
 
+@pytest.mark.slow
 def test_what_a_refused_session_left_is_listed_and_comes_back(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save .gitattributes x; save src/wp01.txt one; echo draft > src/draft.txt")
@@ -135,6 +139,7 @@ def test_what_a_refused_session_left_is_listed_and_comes_back(shops: ShopFactory
     assert shop.tip(BRANCH) == shop.tip()
 
 
+@pytest.mark.slow
 def test_clean_takes_nothing_that_is_neither_landed_nor_kept(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt one; echo draft > src/draft.txt; exit 3")

@@ -44,6 +44,7 @@ def tagged(shop: Shop) -> dict[str, str]:
     return dict(line.split(" ") for line in lines)
 
 
+@pytest.mark.slow
 def test_a_stage_begins_when_those_it_needs_are_finished_and_each_end_is_tagged(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     meta(shop, stages=TWO)
@@ -76,6 +77,7 @@ def test_a_package_of_a_stage_that_waits_cannot_be_started_by_hand(shops: ShopFa
         dispatch.start(project, project.good_feature(FEATURE), "WP02", dispatch.Wish())
 
 
+@pytest.mark.slow
 def test_a_tag_of_the_users_own_is_never_moved(shops: ShopFactory) -> None:
     shop = shops()
     git(shop.repo, "tag", f"{FEATURE}/stage-1-done")
@@ -85,6 +87,7 @@ def test_a_tag_of_the_users_own_is_never_moved(shops: ShopFactory) -> None:
     assert git(shop.repo, "rev-parse", f"{FEATURE}/stage-1-done") == mine
 
 
+@pytest.mark.slow
 def test_an_entry_condition_that_is_not_met_holds_its_stage_alone_and_says_so(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     stages = [{"name": "a", "packages": ["WP01"]}, {"name": "b", "packages": ["WP02"], "entry_check": ["test -e key"]}]
@@ -97,6 +100,7 @@ def test_an_entry_condition_that_is_not_met_holds_its_stage_alone_and_says_so(sh
     assert go(shop).stuck == ()
 
 
+@pytest.mark.slow
 def test_a_failed_done_check_is_told_and_keeps_the_next_stage_closed(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     stages = [{**TWO[0], "done_check": ["echo no luck; false"]}, TWO[1]]
@@ -127,6 +131,7 @@ def fixing(shop: Shop) -> None:
     path.write_text(f"{head}{FIX}script={rest}")
 
 
+@pytest.mark.slow
 def test_a_failed_last_check_is_mended_by_fixes_until_it_passes(shops: ShopFactory) -> None:
     shop = shops()
     fixing(shop)
@@ -143,6 +148,7 @@ def test_a_failed_last_check_is_mended_by_fixes_until_it_passes(shops: ShopFacto
     assert [warning for warning in status(shop)["warnings"] if "FIX" in warning] == []  # type: ignore
 
 
+@pytest.mark.slow
 def test_fixes_end_when_the_cycles_are_used_up_and_go_on_with_more(shops: ShopFactory) -> None:
     shop = shops()
     fixing(shop)
@@ -152,6 +158,7 @@ def test_fixes_end_when_the_cycles_are_used_up_and_go_on_with_more(shops: ShopFa
     assert go(shop, until_done=True, max_cycles=2).stuck == ()
 
 
+@pytest.mark.slow
 def test_until_done_gives_failed_packages_another_round_and_stops_after_the_last(shops: ShopFactory) -> None:
     shop = shops(retries=0)
     shop.agent("WP01", "exit 3")
@@ -184,6 +191,7 @@ def test_what_is_wrong_with_stages_is_told_with_its_line(shops: ShopFactory, sta
     assert any(said in p["message"] and p["file"].endswith("meta.yaml") and p["line"] == 2 for p in problems), problems
 
 
+@pytest.mark.slow
 def test_export_writes_what_other_tools_read_and_nothing_over_files_of_others(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": []})
     meta(shop, stages=TWO)

@@ -25,6 +25,7 @@ def replaying(shop: Shop, **transcripts: str) -> None:
     path.write_text(path.read_text().replace(first, f"{{harness: replay, transcripts: {shop.tools}}}"))
 
 
+@pytest.mark.slow
 def test_a_run_says_who_it_is_until_it_has_ended(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')
@@ -40,6 +41,7 @@ def test_a_run_says_who_it_is_until_it_has_ended(shops: ShopFactory) -> None:
     assert owner.current(shop.state, FEATURE) is None
 
 
+@pytest.mark.slow
 def test_a_paused_run_starts_and_lands_nothing_and_goes_on_when_it_is_resumed(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]})
     shop.agent("WP01", 'wait_for go; save "src/$n.txt" x')
@@ -95,6 +97,7 @@ HEARING = """\
 """
 
 
+@pytest.mark.slow
 def test_an_instruction_reaches_an_agent_while_it_works(shops: ShopFactory) -> None:
     shop = shops()
     replaying(shop, WP01=HEARING)
@@ -115,6 +118,7 @@ def log_of(shop: Shop) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
+@pytest.mark.slow
 def test_an_instruction_nobody_can_hear_now_is_in_the_next_prompt_with_who_told_it_on_record(
     shops: ShopFactory,
 ) -> None:

@@ -135,6 +135,7 @@ def _argv(pid: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("then", "outcome"), [("exit 0", "completed"), ("exit 3", "failed")])
 def test_nothing_is_left_when_the_agent_ends(shops: ShopFactory, then: str, outcome: str) -> None:
     shop = shops()
@@ -143,6 +144,7 @@ def test_nothing_is_left_when_the_agent_ends(shops: ShopFactory, then: str, outc
     without_a_trace(shop)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_it_outlives_its_time(shops: ShopFactory) -> None:
     shop = shops(packages={"WP01": {"timeout_seconds": 4}})
     row = attach.wait(shop.project, begin(shop, "trap '' INT TERM; while :; do sleep 0.1; done").id)
@@ -150,6 +152,7 @@ def test_nothing_is_left_when_it_outlives_its_time(shops: ShopFactory) -> None:
     without_a_trace(shop)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_the_agent_itself_was_stopped(shops: ShopFactory) -> None:
     shop = shops(packages={"WP01": {"timeout_seconds": 4}})
     row = attach.wait(shop.project, begin(shop, "while :; do sleep 0.1; done", "stop").id)
@@ -158,6 +161,7 @@ def test_nothing_is_left_when_the_agent_itself_was_stopped(shops: ShopFactory) -
     without_a_trace(shop)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_a_person_cancels(shops: ShopFactory) -> None:
     shop = shops()
     begun = begin(shop, "wait_for never")
@@ -199,6 +203,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(shops: ShopFactory) -> No
     without_a_trace(shop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [kill_both, stop_the_watcher_and_kill_the_supervisor])
 def test_nothing_is_left_after_the_next_command_when_supervisor_and_watcher_are_killed(
     shops: ShopFactory, kill: Callable[[SessionRow], None]
@@ -217,6 +222,7 @@ def test_nothing_is_left_after_the_next_command_when_supervisor_and_watcher_are_
     assert (ended.outcome, ended.commits) == ("failed", 1)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_the_watcher_is_killed_and_the_session_ends_well(shops: ShopFactory) -> None:
     shop = shops()
     row = ready(shop, begin(shop, "wait_for go"))

@@ -278,6 +278,7 @@ def moved(shop: Shop) -> Shop:
     return Shop(there, shop.tools)
 
 
+@pytest.mark.slow
 def test_a_repository_that_is_moved_goes_on_where_it_was(shops: ShopFactory) -> None:
     shop = shops()
     shop.agent("WP01", 'save src/wp01.txt "by WP01"; echo draft > src/wp01.draft')
@@ -322,6 +323,7 @@ def leftovers(shop: Shop) -> list[dict[str, str]]:
     return [one for one in done.json["checks"] if one["name"] == "leftovers"]
 
 
+@pytest.mark.slow
 def test_doctor_mends_what_killed_commands_and_hands_left_and_says_each_thing(shops: ShopFactory) -> None:
     shop = shops()
     session = begin(shop)

@@ -119,6 +119,7 @@ def test_an_admission_may_be_repeated(session: Session) -> None:
     assert session.admitted() == session.admitted()
 
 
+@pytest.mark.slow
 def test_packed_objects_and_refs_are_read_as_well(session: Session) -> None:
     for number in range(30):
         session.commit({f"src/n{number}.py": f"n = {number}\n"})
@@ -224,6 +225,7 @@ def test_a_lying_commit_graph_is_not_believed(session: Session) -> None:
     session.admitted()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "rule"),
     [
@@ -272,6 +274,7 @@ def test_a_gitlink_is_refused(session: Session) -> None:
     session.refused("gitlink")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
@@ -324,6 +327,7 @@ def test_honest_links_enter(session: Session) -> None:
     session.admitted()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["blob", "message", "name", "author", "link", "history"])
 def test_a_secret_is_refused_and_named_but_not_told(session: Session, where: str) -> None:
     if where == "blob":

@@ -83,6 +83,7 @@ def _append(path: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_of_several_writers_none_writes_twice(scratch: ScratchFactory) -> None:
     path = scratch()
     with multiprocessing.get_context("spawn").Pool(4) as pool:

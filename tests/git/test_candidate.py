@@ -136,6 +136,7 @@ def test_a_deletion_against_a_change_is_a_conflict(world: World) -> None:
     assert made.paths == ("a",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["merge", "squash", "rebase"])
 def test_a_candidate_touches_nothing_of_the_users_and_runs_nothing(
     world: World, tmp_path: Path, strategy: Strategy

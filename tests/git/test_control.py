@@ -91,6 +91,7 @@ def _open(path: Path) -> str:
     return open_control(discover(path)).text("cat-file", "-t", git(path, "rev-parse", "HEAD"))
 
 
+@pytest.mark.slow
 def test_eight_processes_may_make_it_at_once(scratch: ScratchFactory) -> None:
     path = scratch()
     with multiprocessing.get_context("spawn").Pool(8) as pool:

@@ -26,6 +26,7 @@ def _found(own: Package, before: Fingerprint) -> Findings:
     return compare(before, take(own.repo, own.worktree), own.admin.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "content"),
     [

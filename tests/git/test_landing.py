@@ -126,6 +126,7 @@ def test_a_repository_of_another_shape_moves_as_well(tmp_path: Path) -> None:
     world.clean_end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["unsaved", "staged", "same", "mode"])
 def test_the_users_changes_in_a_path_that_lands_stop_everything(world: World, how: str) -> None:
     write(world.path, {"a": "aa\n" if how == "same" else "mine\n"})
@@ -140,6 +141,7 @@ def test_the_users_changes_in_a_path_that_lands_stop_everything(world: World, ho
     world.clean_end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "named"),
     [
@@ -400,6 +402,7 @@ def killed(world: World, where: str) -> LandingPlan:
     return plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["locked", "prepared", "half", "followed"])
 def test_a_landing_killed_before_the_target_moved_is_undone(world: World, where: str) -> None:
     write(world.path, {"more": "unsaved\n", "untracked": "u\n"})
@@ -414,6 +417,7 @@ def test_a_landing_killed_before_the_target_moved_is_undone(world: World, where:
     assert isinstance(land(world.repo, world.control, plan), Landed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["committed", "replaced"])
 def test_a_landing_killed_after_the_target_moved_is_finished(world: World, where: str) -> None:
     write(world.path, {"more": "staged\n"})

@@ -38,6 +38,7 @@ def test_the_agent_commits_without_touching_the_repository(own: Package) -> None
     assert own.tip == own.base
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "commands",
     [

@@ -100,6 +100,7 @@ def test_eight_processes_make_worktrees_at_once(scratch: ScratchFactory) -> None
     assert len(list_worktrees(discover(path))) == 25
 
 
+@pytest.mark.slow
 def test_eight_processes_make_the_same_worktree_and_one_does(scratch: ScratchFactory) -> None:
     path = scratch({f"f{n}": str(n) for n in range(200)})
     with multiprocessing.get_context("spawn").Pool(8) as pool:

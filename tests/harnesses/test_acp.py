@@ -51,6 +51,7 @@ def talk(tmp_path: Path) -> Talk:
     return Talk(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_session_is_opened_and_prompted(talk: Talk, tmp_path: Path) -> None:
     (opening,) = talk(id=1, result={"protocolVersion": 1})
     assert (opening["method"], opening["params"]["cwd"]) == ("session/new", str(tmp_path))

@@ -139,6 +139,7 @@ def _asked(tmp_path: Path, call: object, scope: bool = True) -> subprocess.Compl
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "given", "decision"),
     [

@@ -94,6 +94,7 @@ def test_an_unread_prompt_and_closed_streams_are_no_trouble(tmp_path: Path) -> N
     assert (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_ends_can_be_failures_and_crashes(tmp_path: Path) -> None:
     failed, _, said = play(tmp_path, "- fail: it is too hard\n")
     crashed, _, nothing = play(tmp_path, "- exit: 7\n")

@@ -91,6 +91,7 @@ def facts() -> Iterator[dict[str, object]]:
         }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["basic", "strong", "medium"])
 def test_no_call_leads_out(shops: ShopFactory, facts: dict[str, object], level: str) -> None:
     require(level)

@@ -75,6 +75,7 @@ def test_what_works_is_looked_at_once_and_again_when_the_program_changes(tmp_pat
     assert probe_all(memory) == probe_all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"strong": 1}', '{"strong": {}}', "\0" * (2 << 20)])
 def test_a_memory_that_cannot_be_read_costs_a_look(tmp_path: Path, content: str) -> None:
     memory = tmp_path / "isolation.json"

@@ -55,6 +55,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "where"), [("strong", "isolation"), ("strong", "agent"), ("medium", "isolation")])
 def test_what_is_allowed_can_be_reached_and_nothing_else(
     shops: ShopFactory, servers: tuple[int, int, int], level: str, where: str

@@ -55,6 +55,7 @@ def with_review(shops: ShopFactory, level: str, setup: list[str], *runs: str, mo
     return shop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_check_reaches_nothing_but_its_copy(shops: ShopFactory, still_world: Path, level: str) -> None:
     (still_world / ".ssh").mkdir()
@@ -80,6 +81,7 @@ def test_a_check_reaches_nothing_but_its_copy(shops: ShopFactory, still_world: P
     assert not list(Path(os.environ["TMPDIR"]).glob("agentpkg-check-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_what_setup_makes_is_in_every_copy_at_the_same_path(shops: ShopFactory, level: str, tmp_path: Path) -> None:
     script = "echo once >> made.log; pwd > where; echo '#!'$(pwd)/interpreter > script; ln -s $(pwd)/made.log link"
@@ -89,6 +91,7 @@ def test_what_setup_makes_is_in_every_copy_at_the_same_path(shops: ShopFactory, 
     assert [check.status for check in found.checks if check.name.startswith("check")] == ["pass", "pass"], found.checks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_setup_that_fails_for_the_candidate_alone_is_its_fault(shops: ShopFactory, level: str) -> None:
     shop = with_review(shops, level, ["[ ! -e src/wp01.txt ] || { echo broken; exit 3; }"], "true")
@@ -97,6 +100,7 @@ def test_a_setup_that_fails_for_the_candidate_alone_is_its_fault(shops: ShopFact
     assert check.detail.endswith("ended with 3: broken, but not on the target")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_setup_that_fails_anywhere_gives_no_verdict(shops: ShopFactory, level: str) -> None:
     shop = with_review(shops, level, ["echo no index; exit 2"], "true")
@@ -105,6 +109,7 @@ def test_a_setup_that_fails_anywhere_gives_no_verdict(shops: ShopFactory, level:
     assert "isolation.network.allow" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_setup_may_have_a_network_that_checks_have_not(shops: ShopFactory) -> None:
     require("strong")
     with socket.create_server(("127.0.0.2", 0)) as server, socket.create_server(("127.0.0.1", 0)) as near:
@@ -121,6 +126,7 @@ def test_setup_may_have_a_network_that_checks_have_not(shops: ShopFactory) -> No
     assert [check.status for check in found.checks if check.name.startswith("check")] == ["pass", "pass"], found.checks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_an_editable_install_of_the_users_tree_is_no_verdict(shops: ShopFactory, level: str, tmp_path: Path) -> None:
     environment = tmp_path / "env"

@@ -29,6 +29,7 @@ def begun(shop: Shop) -> str:
     return started.session.id
 
 
+@pytest.mark.slow
 def test_ordinary_git_works_and_the_real_git_dir_stays_as_it_is(shop: Shop) -> None:
     commands = (
         "git status", "git log --oneline main", "git stash list", "git tag mine", "git branch side", "git gc -q",
@@ -48,6 +49,7 @@ def test_ordinary_git_works_and_the_real_git_dir_stays_as_it_is(shop: Shop) -> N
     assert git(shop.repo / ".worktrees" / f"{FEATURE}-WP01", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_asked_to_stop_can_say_goodbye(shop: Shop) -> None:
     shop.agent("WP01", "save src/wp01.txt x; trap 'echo goodbye; exit 0' INT; echo ready; while :; do sleep 0.05; done")
     name = begun(shop)
@@ -76,6 +78,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [1, 2, 126, 127, 143])
 def test_its_exit_code_is_the_agents_own(shop: Shop, code: int) -> None:
     shop.agent("WP01", f"save src/wp01.txt x; exit {code}")
@@ -83,6 +86,7 @@ def test_its_exit_code_is_the_agents_own(shop: Shop, code: int) -> None:
     assert (row.outcome, row.exit_code, row.reason_class) == ("failed", code, FailureClass.AGENT)
 
 
+@pytest.mark.slow
 def test_home_and_temporary_folder_are_its_own_and_empty(shop: Shop, still_world: Path) -> None:
     (still_world / "mine").touch()
     shop.agent("WP01", "save src/wp01.txt x; echo home $HOME $(ls -A $HOME | wc -l) $TMPDIR; touch $HOME/a $TMPDIR/b")
@@ -92,12 +96,14 @@ def test_home_and_temporary_folder_are_its_own_and_empty(shop: Shop, still_world
     assert not (shop.state / "sessions" / row.id / "home").exists()
 
 
+@pytest.mark.slow
 def test_prompt_and_task_are_readable_where_their_variables_say(shop: Shop) -> None:
     shop.agent("WP01", 'save src/wp01.txt x; head -n 1 "$AGENTPKG_PROMPT"; grep "Write the file" "$AGENTPKG_TASK"')
     assert session(shop).outcome == "completed"
     assert "# Mission" in said(shop)
 
 
+@pytest.mark.slow
 def test_linked_folders_are_read_only_and_setup_runs_inside(shops: ShopFactory) -> None:
     require("strong")
     more = "worktree: {link: [cache], setup: ['echo setup in $HOME; echo made > made.log']}\n"
@@ -112,6 +118,7 @@ def test_linked_folders_are_read_only_and_setup_runs_inside(shops: ShopFactory) 
     assert (shop.repo / "cache" / "big").read_text() == "large\n"
 
 
+@pytest.mark.slow
 def test_settings_of_the_kernel_cannot_be_written_by_root_either(shop: Shop) -> None:
     # each gets the value that it has, so that the test does no harm where it should fail
     writes = "".join(
@@ -125,6 +132,7 @@ def test_settings_of_the_kernel_cannot_be_written_by_root_either(shop: Shop) -> 
     assert [line for line in said(shop) if line.startswith(("written", "read"))] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["strong", "medium"])
 def test_a_script_that_an_interpreter_is_given_is_there(shops: ShopFactory, tmp_path: Path, level: str) -> None:
     require(level)

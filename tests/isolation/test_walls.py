@@ -159,6 +159,7 @@ def attack(at: Scene, *attacks: Attack) -> tuple[SessionRow, set[str]]:
 EVERYTHING = (READS_ENVIRON, *ATTACKS)
 
 
+@pytest.mark.slow
 def test_without_walls_every_attack_works(shops: ShopFactory, still_world: Path) -> None:
     with scene(shops, still_world, "basic") as at:
         row, worked = attack(at, *EVERYTHING)
@@ -167,6 +168,7 @@ def test_without_walls_every_attack_works(shops: ShopFactory, still_world: Path)
         assert row.outcome == "failed"
 
 
+@pytest.mark.slow
 def test_strong_lets_nothing_through_and_honest_work_comes_in(shops: ShopFactory, still_world: Path) -> None:
     require("strong")
     with scene(shops, still_world, "strong") as at:
@@ -178,6 +180,7 @@ def test_strong_lets_nothing_through_and_honest_work_comes_in(shops: ShopFactory
         assert git(at.shop.repo, "show", f"feat/{FEATURE}-WP01:src/wp01.txt") == "honest"
 
 
+@pytest.mark.slow
 def test_medium_lets_through_what_it_says_it_cannot_stop(shops: ShopFactory, still_world: Path) -> None:
     require("medium")
     with scene(shops, still_world, "medium") as at:

@@ -102,6 +102,7 @@ def test_no_chain_is_good_and_empty(ledger: Ledger) -> None:
     assert audit.verify([], None, {}, set(), recorded=ledger.head("004-none")) == AuditReport(True, 0, None, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DAMAGES)
 @pytest.mark.parametrize("anchored", [True, False])
 def test_the_first_bad_entry_of_a_damaged_file_is_named(ledger: Ledger, what: str, anchored: bool) -> None:

@@ -61,6 +61,7 @@ def test_a_ledger_may_be_used_on_both_sides_of_a_fork(tmp_path: Path) -> None:
         assert len(list(ledger.entries(actor="system:child"))) == 3
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_nothing_it_was_told_is_committed(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     told: list[str] = []

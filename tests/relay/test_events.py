@@ -46,6 +46,7 @@ def test_a_viewer_hears_events_and_reads_the_history(world: RelayWorld) -> None:
     assert [one["seq"] for one in history(world)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "subject", ["agentpkg.feature.001-demo.state.changed", "agentpkg_ctl.x", "$JS.API.STREAM.DELETE.agentpkg", "$SYS.x"]
 )
@@ -66,6 +67,7 @@ def test_a_viewer_publishes_nothing(world: RelayWorld, subject: str) -> None:
     assert len(history(world)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subject", [">", "_INBOX_coordinator.>", "$JS.>", "agentpkg_ctl.>"])
 def test_a_viewer_hears_nothing_but_events(world: RelayWorld, subject: str) -> None:
     found = client.endpoint(world.state, world.settings)

@@ -117,6 +117,7 @@ _POINTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "point", [pytest.param(p, marks=() if p.endswith("_marking:call") else pytest.mark.slow) for p in _POINTS]
 )
@@ -169,6 +170,7 @@ def test_a_deleted_stream_is_made_again_with_the_newest_events(world: RelayWorld
     assert [event["n"] for event in history(world)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_moved_repository_ends_its_relay_and_goes_on_in_its_new_place(world: RelayWorld) -> None:
     world.publish()
     relay, server = world.pid(), world.server_pid()
@@ -184,6 +186,7 @@ def test_a_moved_repository_ends_its_relay_and_goes_on_in_its_new_place(world: R
     assert [event["n"] for event in history(world)] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_deleted_repository_ends_its_relay_and_is_not_made_again(world: RelayWorld) -> None:
     world.publish()
     relay = world.pid()
@@ -215,6 +218,7 @@ def test_a_locked_ledger_is_waited_for(world: RelayWorld) -> None:
     world.published()
 
 
+@pytest.mark.slow
 def test_other_settings_replace_the_relay_and_credentials_are_written_nowhere(world: RelayWorld) -> None:
     world.publish()
     first = world.pid()
@@ -235,6 +239,7 @@ def test_other_settings_replace_the_relay_and_credentials_are_written_nowhere(wo
     assert b"pa55word" not in Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_relay_holds_none_of_the_callers_streams(world: RelayWorld) -> None:
     code = (
         "import sys; from pathlib import Path; from agentpkg.relay import client; "

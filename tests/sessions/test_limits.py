@@ -43,6 +43,7 @@ def test_memory_of_the_whole_tree_is_bounded_and_there_is_no_grace(stage: Stage)
     assert any(ended.said in text for text in stage.texts("notice"))
 
 
+@pytest.mark.slow
 def test_memory_that_processes_share_counts_once(stage: Stage) -> None:
     program = (
         "import os, time\n"

@@ -75,6 +75,7 @@ def test_secrets_are_in_no_part_of_what_is_kept(stage: Stage) -> None:
     assert ended.end == StreamEnd(error=False, text="key: ***", usage={"k": "***"}, denials=("***",))
 
 
+@pytest.mark.slow
 def test_lines_of_megabytes_reach_the_reader_whole_and_beyond_the_bound_are_counted(stage: Stage) -> None:
     program = "print('x' * 2_100_000); print('y' * 20_000_000); print('end')"
     ended = stage.python(program)
