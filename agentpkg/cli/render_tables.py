@@ -161,7 +161,7 @@ def audit(document: Json, feature: str, ends: tuple[str, str] | None) -> list[Te
     lines = [line(render.mark("pass"), f" Audit chain intact ({number} verified)", (f"  {feature}", "dim"))]
     if ends:
         lines.append(line((f"  Hash coverage: {ends[0]} (id=1) → {ends[1]} (id={document['entries']})", "dim")))
-    signed = document["signed"]
+    signed = document.get("signed")
     if signed:
         worth = f"by {signed['by']}" if signed["good"] else f"not verified: {signed['reason']}"
         lines.append(line((f"  Signed up to entry {signed['entries']} {worth}", "dim" if signed["good"] else "yellow")))

@@ -41,8 +41,9 @@ class AuditReport:
     signed: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
-        return asdict(self)
+        """The same as plain data; ``signed`` only where something is."""
+        found = asdict(self)
+        return found if self.signed is not None else {key: found[key] for key in found if key != "signed"}
 
 
 def verify(

@@ -81,6 +81,7 @@ def test_an_export_is_verified_without_a_ledger_and_every_forgery_is_found(
     assert auditing.verify_export(shop.project, FEATURE, lines).ok
 
 
+@pytest.mark.slow
 def test_the_command_reads_an_export_from_a_file_or_a_pipe(shops: ShopFactory, tmp_path: Path) -> None:
     shop = landed(shops, anchored=True)
     path = tmp_path / "audit.jsonl"
@@ -91,7 +92,7 @@ def test_the_command_reads_an_export_from_a_file_or_a_pipe(shops: ShopFactory, t
         assert found.code == 0, found.err + found.out
         assert "Audit chain intact" in found.out
     said = quick(place, "events", "audit-verify", "--export", str(path), "--json").json
-    assert (said["ok"], said["signed"]) == (True, None)
+    assert (said["ok"], "signed" in said) == (True, False)
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     assert quick(place, "events", "audit-verify", "--export", str(path)).code == 1
     path.write_text("")
@@ -106,6 +107,7 @@ def test_a_line_that_nobody_exported_is_no_entry(line: str) -> None:
     assert exported.by_feature([line]) in ({}, {"": [line]})
 
 
+@pytest.mark.slow
 def test_signed_heads_are_made_where_configured_and_must_be_good(shops: ShopFactory, still_world: Path) -> None:
     key = ssh_key(still_world)
     public = " ".join(key.with_suffix(".pub").read_text().split()[:2])
@@ -136,6 +138,7 @@ def test_signed_heads_are_made_where_configured_and_must_be_good(shops: ShopFact
     assert auditing.verify(shop.project, FEATURE).ok
 
 
+@pytest.mark.slow
 def test_without_a_key_nothing_changes_until_a_person_signs(shops: ShopFactory, still_world: Path) -> None:
     shop = landed(shops, anchored=True)
     assert auditing.verify(shop.project, FEATURE).signed is None
