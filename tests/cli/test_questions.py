@@ -69,8 +69,8 @@ def test_a_denial_stops_a_run_which_says_so(repo: Path) -> None:
     ("args", "code", "said"),
     [
         (("answer", "x1", "yes"), 2, "is no question"),
-        (("answer", "7", "yes"), 3, "there is no question Q7"),
-        (("answer", "1", "perhaps"), 3, "answer yes or no"),
+        (("answer", "7", "yes"), 2, "there is no question Q7"),
+        (("answer", "1", "perhaps"), 2, "answer yes or no"),
         (("approve", "WP02"), 3, "planned"),
         (("review", "WP01", "--merge"), 3, "agentpkg approve 001-greeting WP01"),
     ],

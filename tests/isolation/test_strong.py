@@ -62,8 +62,11 @@ def test_an_agent_that_is_asked_to_stop_can_say_goodbye(shop: Shop) -> None:
 def test_nothing_of_it_outlives_its_supervisor(shop: Shop, tmp_path: Path) -> None:
     shop.agent("WP01", "setsid sh -c 'exec env -i sleep 4711' & sleep 4711 & echo ready; wait")
     name = begun(shop)
-    sleepers = [pid for pid in proc.table() if command_of(pid) == "sleep 4711"]
-    assert len(sleepers) == 2
+
+    def sleeping() -> list[int]:
+        return [pid for pid in proc.table() if command_of(pid) == "sleep 4711"]
+
+    sleepers = until(lambda: len(found := sleeping()) == 2 and found, what="both of them")
     supervisor = shop.project.ledger.session(name)
     assert supervisor is not None
     assert supervisor.pid is not None
