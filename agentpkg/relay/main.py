@@ -165,6 +165,7 @@ class Relay:
     def _hear_need(self, message: dict[str, Any]) -> None:
         self._poked = self._needed = time.monotonic()
         self._retry = 0.0
+        self._failures = 0
         self._yielding |= bool(message.get("yield"))
         seconds = message.get("hold")
         if isinstance(seconds, int | float):
@@ -289,8 +290,9 @@ class Relay:
         if self._unanchored or self._is_anchoring():
             return False
         if self._problem is not None:
-            # for what cannot be done nobody need wait long, not even for a hold
-            return now > self._poked + PATIENCE
+            # for what cannot be done nobody need wait long, not even for a hold; but to find a server deaf takes as
+            # long as the patience lasts, and only the next try starts it anew
+            return self._failures > 1 and now > self._poked + PATIENCE
         return now > max(self._needed + LINGER, self._held)
 
     async def _wanted_by_viewers(self) -> bool:
