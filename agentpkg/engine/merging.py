@@ -13,7 +13,8 @@ from typing import Any
 from agentpkg import files
 from agentpkg.core.errors import Busy, FellShort, NotAllowed
 from agentpkg.core.model import PackageRow, QuestionRow, ReviewRow, State, Verdict
-from agentpkg.engine import approvals, frozen, transition
+from agentpkg.core.proof import Landable, Proof, Stale, Warrant, Word, give_word
+from agentpkg.engine import approvals, frozen, proving, transition
 from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.cleaning import after_landing
 from agentpkg.engine.project import Project
@@ -71,9 +72,8 @@ class _Intent:
     approved: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """Metadata of the ``done`` entry."""
+        """Metadata of the ``done`` entry besides what its warrant says."""
         return {
-            "merge_commit": self.candidate, "candidate": self.candidate, "base": self.base, "head": self.head,
             "strategy": self.strategy,
             # whoever landed it by hand stands for it; agentpkg's own landings rest on the review, and on who was asked
             **({"approved_by": by} if (by := self._approved_by()) else {}), **self.approved,
@@ -110,8 +110,10 @@ def land(
             people = approvals.require(project, judged.row, judged.review, approved_by)
             if isinstance(people, Waiting):
                 return people
-            proof = transition.Approved(judged.review)
-            merged = _move_target(project, judged.row, proof, judged.review, actor, people)
+            proof = proving.proof(project, judged.review)
+            if isinstance(proof, Stale):
+                continue
+            merged = _move_target(project, judged.row, proof, actor, people)
             if merged is not None:
                 return merged
     raise _restless()
@@ -143,13 +145,13 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
         raise NotAllowed("the policy forbids to land anything by force", "see .kittify/governance.yaml: actions.force",
                          code="force_forbidden")  # fmt: skip
     row = require_for_review(project, feature, wp)
-    proof = transition.Forced(actor, reason)
     with _landing_lock(project):
         for _ in range(_ROUNDS):
             head, base = tips(project, row)
             if _is_on(project, head, base):
-                blank = ReviewRow(feature, wp, head, base, "", Verdict.CHANGES_REQUESTED, row.cycle, head)
-                return _record(project, row, proof, _intent(project, row, proof, blank, actor))
+                there = Landable(head, _tree(project, head), base, head)
+                word = give_word(feature, wp, there, actor, reason)
+                return _record(project, row, word, _intent(project, row, word, actor))
             made = make_candidate(project, row, frozen.work_package(project, row), head, base)
             if isinstance(made, candidate.Conflict):
                 raise FellShort(
@@ -157,8 +159,8 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
                     "merge the target into its branch first",
                     code="conflict",
                 )
-            found = ReviewRow(feature, wp, head, base, "", Verdict.CHANGES_REQUESTED, row.cycle, made.commit)
-            merged = _move_target(project, row, proof, found, actor)
+            word = give_word(feature, wp, Landable(made.commit, made.tree, base, head), actor, reason)
+            merged = _move_target(project, row, word, actor)
             if merged is not None:
                 return merged
     raise _restless()
@@ -210,7 +212,7 @@ def _recover_record(project: Project) -> list[str]:
     tip = project.branch_tip(intent.target)
     waiting = row is not None and row.state is State.FOR_REVIEW
     if row is not None and tip is not None and waiting and _is_on(project, intent.candidate, tip):
-        _record(project, row, _proof(project, intent), intent)
+        _record(project, row, _warrant(project, intent), intent)
         done.append(f"{intent.wp} had landed; it is recorded now")
     elif row is not None and row.state is State.DONE and row.merge_commit == intent.candidate:
         after_landing(project, row)
@@ -218,33 +220,35 @@ def _recover_record(project: Project) -> list[str]:
     return done
 
 
-def _proof(project: Project, intent: _Intent) -> transition.Proof:
+def _warrant(project: Project, intent: _Intent) -> Warrant:
     if intent.forced is not None:
-        return transition.Forced(intent.actor, intent.forced)
+        there = Landable(intent.candidate, _tree(project, intent.candidate), intent.base, intent.head)
+        return give_word(intent.feature, intent.wp, there, intent.actor, intent.forced)
     found = project.ledger.review(intent.feature, intent.wp, intent.head, intent.base, intent.definitions)
     if found is None:
         raise NotAllowed(f"{intent.wp} landed without a recorded review", "run `agentpkg doctor`")
-    return transition.Approved(found)
+    return proving.proof_of_landed(project, found)
+
+
+def _tree(project: Project, commit: str) -> str:
+    return project.repository.git.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
 
 
 # --------------------------------------------------------------------------- one try
 
 
 def _move_target(
-    project: Project, row: PackageRow, proof: transition.Proof, found: ReviewRow, actor: str,
-    people: QuestionRow | None = None,
+    project: Project, row: PackageRow, warrant: Warrant, actor: str, people: QuestionRow | None = None
 ) -> Merged | None:  # fmt: skip
     """Moves the target to the candidate and records it; None when the target is elsewhere by now."""
-    if found.candidate is None:
-        raise NotAllowed(f"{row.wp} has no candidate", "review it again")
-    intent = _intent(project, row, proof, found, actor)
+    intent = _intent(project, row, warrant, actor)
     if people is not None:
         intent = replace(intent, approved=approvals.as_mapping(people))
     path = project.state / _INTENT
     files.write_atomic(path, json.dumps(asdict(intent)), sync=True)
     outcome: landing.Outcome | None = None
     try:
-        outcome = landing.land(project.repository, project.control, _plan(project, intent))
+        outcome = landing.land(project.repository, project.control, _plan(project, intent, warrant))
     finally:
         if not isinstance(outcome, landing.Landed) and not _has_landed(project, intent):
             path.unlink(missing_ok=True)
@@ -257,25 +261,26 @@ def _move_target(
         )  # fmt: skip
     if isinstance(outcome, landing.TargetMoved):
         return None
-    merged = _record(project, row, proof, intent)
+    merged = _record(project, row, warrant, intent)
     path.unlink(missing_ok=True)
     return merged
 
 
-def _intent(project: Project, row: PackageRow, proof: transition.Proof, found: ReviewRow, actor: str) -> _Intent:
+def _intent(project: Project, row: PackageRow, warrant: Warrant, actor: str) -> _Intent:
     feature = project.ledger.feature(row.feature)
     assert feature is not None
+    what = warrant.candidate
     return _Intent(
-        feature=row.feature, wp=row.wp, actor=actor, target=feature.target, candidate=found.candidate or "",
-        base=found.base, head=found.head, strategy=project.settings.merge.strategy,
-        forced=proof.reason if isinstance(proof, transition.Forced) else None, definitions=found.definitions,
+        feature=row.feature, wp=row.wp, actor=actor, target=feature.target, candidate=what.commit, base=what.base,
+        head=what.head, strategy=project.settings.merge.strategy,
+        forced=warrant.reason if isinstance(warrant, Word) else None,
+        definitions=warrant.review.definitions if isinstance(warrant, Proof) else "",
     )  # fmt: skip
 
 
-def _plan(project: Project, intent: _Intent) -> landing.LandingPlan:
+def _plan(project: Project, intent: _Intent, warrant: Warrant) -> landing.LandingPlan:
     return landing.LandingPlan(
-        target=intent.target, old=intent.base, new=intent.candidate, head=intent.head,
-        filters=project.settings.worktree.filters, identity=project.user,
+        target=intent.target, warrant=warrant, filters=project.settings.worktree.filters, identity=project.user,
         note=f"agentpkg: land {intent.feature} {intent.wp}",
     )  # fmt: skip
 
@@ -284,12 +289,12 @@ def _has_landed(project: Project, intent: _Intent) -> bool:
     return project.branch_tip(intent.target) == intent.candidate
 
 
-def _record(project: Project, row: PackageRow, proof: transition.Proof, intent: _Intent) -> Merged:
+def _record(project: Project, row: PackageRow, warrant: Warrant, intent: _Intent) -> Merged:
     evidence: list[Mapping[str, str]] = []
-    if isinstance(proof, transition.Approved):
-        evidence = _evidence(project, proof.review)
+    if isinstance(warrant, Proof):
+        evidence = _evidence(project, warrant.review)
     with project.ledger.write() as tx:
-        done, unblocked = transition.landed(tx, row.feature, row.wp, proof, intent.actor, intent.facts(), evidence)
+        done, unblocked = transition.landed(tx, warrant, intent.actor, intent.facts(), evidence)
     project.poke()
     kept = after_landing(project, done)
     return Merged(done, intent.candidate, tuple(unblocked), (f"{kept.path}: {kept.reason}",) if kept else ())

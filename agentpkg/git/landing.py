@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from agentpkg.core.proof import Warrant
 from agentpkg.git import checkouts as user
 from agentpkg.git.checkouts import Checkout
 from agentpkg.git.diff import Change, changed_paths
@@ -40,20 +41,31 @@ class LandingPlan:
 
     Attributes:
         target: the branch, with or without ``refs/heads/``.
-        old: commit id the target must be at.
-        new: commit id of the candidate, a descendant of ``old``, in the control dir.
-        head: the admitted branch tip it lands, in the repository.
+        warrant: why it may land. What lands, and where the target must be before, is what it names and nothing else.
         filters: names of the filters that may run (``worktree.filters``).
         identity: whom the reflog names.
     """
 
     target: str
-    old: str
-    new: str
-    head: str | None = None
+    warrant: Warrant
     filters: tuple[str, ...] = ()
     identity: Identity = field(default_factory=lambda: agent_identity("agentpkg"))
     note: str = "agentpkg: land"
+
+    @property
+    def old(self) -> str:
+        """The commit the target must be at."""
+        return self.warrant.candidate.base
+
+    @property
+    def new(self) -> str:
+        """The candidate, a descendant of :attr:`old`, in the control dir."""
+        return self.warrant.candidate.commit
+
+    @property
+    def head(self) -> str:
+        """The admitted branch tip it lands, in the repository."""
+        return self.warrant.candidate.head
 
     @property
     def ref(self) -> str:
@@ -110,7 +122,7 @@ def land(repo: Repository, control: Git, plan: LandingPlan) -> Outcome:
     if blocked:
         return blocked
     with incoming(control, repo.objects) as arrived:
-        arrived.receive(control, plan.new, [sha for sha in (plan.old, plan.head) if sha], max_bytes=_MAX_BYTES)
+        arrived.receive(control, plan.new, [plan.old, plan.head], max_bytes=_MAX_BYTES)
         arrived.accept()
     journal = Journal.new_one(repo, plan.ref, plan.old, plan.new)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpkg.core.proof import Landable, give_word
 from agentpkg.git.candidate import Candidate, make
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import Repository, discover
@@ -32,7 +33,8 @@ class World:
         old, head = self.at("main"), self.at("feat")
         made = make(self.control, old, head, "merge", "Merge it\n", USER)
         assert isinstance(made, Candidate)
-        return LandingPlan("main", old, made.commit, head, filters, USER)
+        what = Landable(made.commit, made.tree, old, head)
+        return LandingPlan("main", give_word("f", "WP01", what, "human:me", "a test"), filters, USER)
 
     def land(self, *filters: str) -> Outcome:
         return land(self.repo, self.control, self.plan(*filters))
@@ -358,11 +360,12 @@ def test_a_checkout_that_cannot_be_written_is_put_back(world: World) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
+from agentpkg.core import proof
 from agentpkg.git import checkouts, landing, landing_journal, repo as git_repo
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import discover
 
-where, path, old, new, head = sys.argv[1:]
+where, path, old, new, head, tree = sys.argv[1:]
 def die(*_a, **_k):
     os.kill(os.getpid(), signal.SIGKILL)
 if where == "locked":
@@ -388,14 +391,16 @@ elif where == "committed":
 elif where == "replaced":
     landing_journal.Journal.close = die
 repo = discover(Path(path))
-plan = landing.LandingPlan("main", old, new, head)
+what = proof.Landable(new, tree, old, head)
+plan = landing.LandingPlan("main", proof.give_word("f", "WP01", what, "human:me", "test"))
 landing.land(repo, open_control(repo), plan)
 """
 
 
 def killed(world: World, where: str) -> LandingPlan:
     plan = world.plan()
-    argv = [sys.executable, "-c", _KILLED, where, str(world.path), plan.old, plan.new, plan.head or ""]
+    told = [plan.old, plan.new, plan.head, plan.warrant.candidate.tree]
+    argv = [sys.executable, "-c", _KILLED, where, str(world.path), *told]
     done = subprocess.run(argv, check=False, cwd=Path(__file__).parents[2], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     until(lambda: not (world.repo.common_dir / "refs/heads/main.lock").exists())

@@ -11,17 +11,14 @@ from agentpkg.engine.transition.door import REVIEWER, SYSTEM, open_dependencies,
 from agentpkg.engine.transition.moves import move, move_feature
 from agentpkg.engine.transition.notes import note
 from agentpkg.engine.transition.registration import register, register_fix
-from agentpkg.engine.transition.reviews import Approved, Forced, Proof, judged, landed, recalled
+from agentpkg.engine.transition.reviews import judged, landed, recalled
 from agentpkg.engine.transition.sessions import End, agent_started, commit_seen, commits_seen, finish, start
 
 __all__ = [
     "RECOVERY",
     "REVIEWER",
     "SYSTEM",
-    "Approved",
     "End",
-    "Forced",
-    "Proof",
     "agent_started",
     "commit_seen",
     "commits_seen",

@@ -1,11 +1,10 @@
-"""A candidate is judged, and lands; landing takes a proof that no code path can make up."""
+"""A candidate is judged, and lands; landing takes a warrant that no code path can make up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from agentpkg.core import states
-from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import (
     Entry,
     FailureClass,
@@ -14,6 +13,7 @@ from agentpkg.core.model import (
     State,
     Verdict,
 )
+from agentpkg.core.proof import Warrant, Word
 from agentpkg.engine.transition.door import REVIEWER, change, open_dependencies, require
 from agentpkg.ledger.ledger import Transaction
 
@@ -90,44 +90,26 @@ def _review_metadata(review: ReviewRow) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """Proof that a review approved exactly this candidate; made from a recorded review only."""
-
-    review: ReviewRow
-
-    def __post_init__(self) -> None:
-        if self.review.verdict is not Verdict.APPROVED or self.review.candidate is None:
-            raise NotAllowed(f"{self.review.wp} has no approval", "run `agentpkg review` first", code="no_approval")
-
-
-@dataclass(frozen=True, slots=True)
-class Forced:
-    """A person's word in place of an approval; shown for ever."""
-
-    by: str
-    reason: str
-
-
-Proof = Approved | Forced
-
-
 def landed(
-    tx: Transaction, feature: str, wp: str, proof: Proof, actor: str, metadata: Mapping[str, Any],
+    tx: Transaction, warrant: Warrant, actor: str, metadata: Mapping[str, Any],
     evidence: Sequence[Mapping[str, str]] = (),
 ) -> tuple[PackageRow, list[str]]:  # fmt: skip
     """Records that a candidate is on the target. Gives the package and the packages this unblocked.
 
     Args:
-        metadata: ``merge_commit``, ``candidate``, ``base``, ``head``, ``strategy``.
+        warrant: why it may be there; names package, candidate, base and head.
+        metadata: what else the entry says.
     """
-    row = require(tx, feature, wp)
-    forced = isinstance(proof, Forced)
+    row, what = require(tx, warrant.feature, warrant.wp), warrant.candidate
+    forced = isinstance(warrant, Word)
     states.check(row, State.DONE, actor)
-    new = replace(row, state=State.DONE, merge_commit=metadata["merge_commit"], forced=forced, reason=None)
-    said = {**metadata, "review_cycle": row.cycle}
-    if isinstance(proof, Forced):
-        said |= {"forced": True, "reason": proof.reason}
+    new = replace(row, state=State.DONE, merge_commit=what.commit, forced=forced, reason=None)
+    said = {
+        "merge_commit": what.commit, "candidate": what.commit, "tree": what.tree, "base": what.base, "head": what.head,
+        **metadata, "review_cycle": row.cycle,
+    }  # fmt: skip
+    if isinstance(warrant, Word):
+        said |= {"forced": True, "reason": warrant.reason}
     entry = change(tx, row, new, actor, said, evidence)
     new = replace(new, finished_at=entry.timestamp)
     tx.put_package(new)
