@@ -220,6 +220,10 @@ class Reviewed:
     needs: tuple[Need, ...] = ()
 
 
+#: what no verdict is called where nothing more is known
+NO_VERDICT = "no_verdict"
+
+
 @dataclass(frozen=True, slots=True)
 class NoVerdict:
     """The machine, not the work, kept a check from an answer; costs no review cycle.
@@ -228,11 +232,13 @@ class NoVerdict:
         check: the check's name.
         reason: what was missing, one line.
         fix: what the user can do, one line.
+        code: a stable name, as errors have one.
     """
 
     check: str
     reason: str
     fix: str
+    code: str = NO_VERDICT
 
 
 def canonical(value: Any) -> bytes:

@@ -11,7 +11,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpkg.checks.base import one_line
+from agentpkg.checks.base import NO_VERDICT, one_line
+from agentpkg.core.errors import DISK_FULL
 from agentpkg.proc import Result
 
 #: bytes; with less than this a "no space left" is believed
@@ -27,10 +28,11 @@ _NO_MODULE = re.compile(r"^\S*python[\d.]*: No module named (?P<module>[\w.]+)",
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """What the machine lacks and how to get it, one line each."""
+    """What the machine lacks and how to get it, one line each, and a stable name."""
 
     reason: str
     fix: str
+    code: str = NO_VERDICT
 
 
 def machine(command: str, result: Result, copy: Path, path: str) -> Blame | None:
@@ -85,4 +87,5 @@ def _full(said: str, copy: Path) -> Blame | None:
         return None
     if shutil.disk_usage(copy).free > _FULL:
         return None
-    return Blame(f"no space left in {copy.parent.parent}", "make room there, or set TMPDIR to a place that has more")
+    return Blame(f"no space left in {copy.parent.parent}", "make room there, or set TMPDIR to a place that has more",
+                 DISK_FULL)  # fmt: skip

@@ -8,13 +8,13 @@ from typing import Any
 
 from agentpkg import proc
 from agentpkg.checks import blame, copy, editable, environment, junit, prepare
-from agentpkg.checks.base import CheckSpec, Finding, NoVerdict, ReviewContext, one_line
+from agentpkg.checks.base import NO_VERDICT, CheckSpec, Finding, NoVerdict, ReviewContext, one_line
 from agentpkg.checks.copy import Copy, Override
 from agentpkg.checks.execute import execute, shown_output
 from agentpkg.checks.junit import TestReport
 from agentpkg.checks.prepare import Failed
 from agentpkg.checks.safexml import MAX_BYTES, BadReport
-from agentpkg.core.errors import BadInput, Interrupted, Lacking
+from agentpkg.core.errors import DISK_FULL, BadInput, Interrupted, Lacking
 from agentpkg.core.model import CheckStatus
 from agentpkg.files import read_bounded, remove_tree
 from agentpkg.git.repo import GitFailed
@@ -74,7 +74,8 @@ def run(bench: Bench, spec: CheckSpec) -> Ran | NoVerdict:
             unready = None if bench.ready else prepare.run(bench.context, place, bench.cancelled)
             return _unprepared(spec, unready) if unready is not None else _run_in(bench, spec, place)
     except (GitFailed, Lacking) as error:
-        return NoVerdict(spec.name, error.message, error.hint)
+        code = DISK_FULL if error.code == DISK_FULL else NO_VERDICT
+        return NoVerdict(spec.name, error.message, error.hint, code)
 
 
 def _unprepared(spec: CheckSpec, why: Failed | NoVerdict) -> Ran | NoVerdict:
@@ -103,7 +104,7 @@ def _run_in(bench: Bench, spec: CheckSpec, place: Copy) -> Ran | NoVerdict:
     if elsewhere := editable.noted(notes) if suspects else []:
         return NoVerdict(spec.name, str(elsewhere[0]), editable.FIX)
     if fault := blame.machine(spec.run, result, place.root, env["PATH"]):
-        return NoVerdict(spec.name, fault.reason, fault.fix)
+        return NoVerdict(spec.name, fault.reason, fault.fix, fault.code)
     return _answer(spec, result, place, coverage.report if coverage else None)
 
 

@@ -7,18 +7,20 @@ found by a lock that nobody holds (:func:`sweep`).
 Files that decide how tests run come from the target, unless the package owns them (:mod:`agentpkg.checks.runconfig`).
 """
 
+import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.checks.base import ReviewContext
 from agentpkg.checks.tree import Blob
-from agentpkg.core.errors import Interrupted, Lacking
+from agentpkg.core.errors import DISK_FULL, Interrupted, Lacking
 from agentpkg.files import remove_tree
 from agentpkg.git.repo import Git
 from agentpkg.proc import kill_marked
@@ -29,6 +31,9 @@ PREFIX = "agentpkg-check-"
 MARK = "AGENTPKG_CHECK"
 
 _LOCK = "lock"
+
+#: bytes; a copy that fails where less is free has failed for that
+_FULL = 1 << 20
 
 #: seconds for the largest trees
 _CHECKOUT = 900.0
@@ -81,27 +86,33 @@ def throw_away(
         Interrupted: when ``cancelled`` said so.
         Lacking: when there is no room for it, or no place outside the repository.
     """
-    folder = _make_folder(place(context.outside))
-    handle = _hold(folder)
-    try:
-        root = folder / "copy"
-        copy = Copy(root, folder / "tmp", folder / "home", like.seen_as if like else root)
-        copy.temporary.mkdir()
-        try:
+    parent = place(context.outside)
+    with ExitStack() as stack:
+        with _errors_for_people(parent):
+            folder, handle = _make_folder(parent)
+            stack.callback(os.close, handle)
+            stack.callback(remove_tree, folder)
+            root = folder / "copy"
+            copy = Copy(root, folder / "tmp", folder / "home", like.seen_as if like else root)
+            copy.temporary.mkdir()
             if like is None:
                 copy.home.mkdir()
                 _fill(context, copy.root, overrides, cancelled)
             else:
                 _clone(like, copy, cancelled)
-        except OSError as error:
-            raise Lacking(
-                f"no copy of the candidate at {folder}: {error.strerror}",
-                "make room there, or set TMPDIR to a place that has more", code="no_copy",
-            ) from error  # fmt: skip
         yield copy
-    finally:
-        remove_tree(folder)
-        os.close(handle)
+
+
+@contextmanager
+def _errors_for_people(parent: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise Lacking(
+            f"no copy of the candidate in {parent}: {error.strerror}",
+            "make room there, or set TMPDIR to a place that has more", code=DISK_FULL if full else "no_copy",
+        ) from error  # fmt: skip
 
 
 def place(outside: Sequence[Path]) -> Path:
@@ -149,11 +160,13 @@ def abandoned(folder: Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def _make_folder(parent: Path) -> Path:
+def _make_folder(parent: Path) -> tuple[Path, int]:
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
-        return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    except OSError as error:
-        raise Lacking(f"cannot write to {parent}: {error.strerror}", "make room there, or set TMPDIR") from error
+        return folder, _hold(folder)
+    except BaseException:
+        remove_tree(folder)
+        raise
 
 
 def _hold(folder: Path) -> int:
@@ -191,7 +204,8 @@ def _clone(like: Copy, copy: Copy, cancelled: Callable[[], bool]) -> None:
             raise Interrupted("the review was stopped while a copy was made", "run it again: agentpkg review")
         if done.exit_code:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise OSError(0, said[0] if said else "cp failed")
+            number = errno.ENOSPC if shutil.disk_usage(to.parent).free < _FULL else 0
+            raise OSError(number, said[0] if said else "cp failed")
 
 
 def _set_entries(git: Git, entries: Mapping[str, Blob | None], length: int) -> None:

@@ -48,7 +48,7 @@ def run(context: ReviewContext, place: Copy, cancelled: Callable[[], bool]) -> F
     said = _words(command, result, place)
     fault = blame.machine(command, result, place.root, environment.build(place, context.environment)["PATH"])
     if fault is not None:
-        return NoVerdict(NAME, fault.reason, fault.fix)
+        return NoVerdict(NAME, fault.reason, fault.fix, fault.code)
     with copy.throw_away(replace(context, candidate=context.base), cancelled=cancelled) as target:
         if _first_failure(context, target, cancelled) is not None:
             fix = "correct review.setup; where it needs a network, name its hosts in isolation.network.allow"

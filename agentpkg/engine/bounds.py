@@ -1,5 +1,6 @@
 """What bounds one session while it runs, and the signs of life that its supervisor leaves meanwhile."""
 
+import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from agentpkg.engine.plan import SessionPlan
 from agentpkg.ledger.ledger import Ledger
 from agentpkg.proc import Pen, make_pen
 from agentpkg.sessions import limits
+from agentpkg.sessions.fulldisk import Rooms
 from agentpkg.sessions.pulse import Heart, Pulse, read_pulse
 
 
@@ -31,6 +33,12 @@ class Bounds:
     def disk(self) -> limits.DiskMeter:
         """Measures what the session keeps on disk."""
         return limits.disk_meter(self.plan.worktree, Path(self.plan.private))
+
+    @cached_property
+    def rooms(self) -> Rooms:
+        """Watches for a disk that is full."""
+        elsewhere = (Path(tempfile.gettempdir()), Path.home())
+        return Rooms((self.plan.worktree, Path(self.plan.private), *elsewhere))
 
     def chosen(self) -> list[limits.Limit]:
         """Those of the session, and those of all sessions together."""
@@ -60,4 +68,5 @@ class Bounds:
 
     def looked(self, usage: limits.Usage, stop: str | None) -> None:
         """Tells what the session takes."""
+        self.rooms.look()
         self.heart.looked(usage, stop, self.disk.used)

@@ -8,6 +8,7 @@ process is written down first, and what was found before anything is given back.
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from agentpkg.engine import control, fulldisk, lease, tampering, transition
 from agentpkg.engine.plan import SessionPlan, config_digest
 from agentpkg.files import read_bounded, remove_tree, write_atomic
 from agentpkg.git import private, quarantine, snapshots, worktrees
-from agentpkg.git.admission import Admitted, Refused, Request, admit
+from agentpkg.git.admission import Admitted, NothingNew, Refused, Request, admit
 from agentpkg.git.admission_policy import Guard
 from agentpkg.git.discover import Repository, admin_dir_of
 from agentpkg.git.identity import user_identity
@@ -29,11 +30,15 @@ from agentpkg.git.walk import blocking_files
 from agentpkg.harnesses.base import StreamEnd
 from agentpkg.ledger.ledger import Ledger
 from agentpkg.secrets.redact import Redactor
+from agentpkg.sessions.fulldisk import Full
 from agentpkg.sessions.judge import Facts, Judgement, judge
 
 #: what the supervisor knew of the process when all of it was dead, and what was found afterwards
 _FACTS, _FOUND = "facts.json", "found.json"
 _LIMIT = 64 << 20
+
+#: how often a machine that fails may be asked to look at commits
+_ADMISSIONS = 5
 
 
 class Desk(Protocol):
@@ -61,6 +66,7 @@ class Found:
         commits: the commits that came in, ``(id, subject)``, oldest first.
         files_changed: how many files they change.
         refused: why commits did not come in, the first finding as text.
+        unread: that was the machine's fault.
         stops: changes to the real repository that stop the package.
         reports: changes to the real repository that are only told.
         snapshot: the commit that keeps uncommitted work, in the session's quarantine repository.
@@ -71,6 +77,7 @@ class Found:
     commits: tuple[tuple[str, str], ...] = ()
     files_changed: int = 0
     refused: str | None = None
+    unread: bool = False
     stops: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
     snapshot: str | None = None
@@ -83,7 +90,8 @@ def facts_of(folder: Path) -> Facts | None:
     if values is None:
         return None
     end = {**values["end"], "denials": tuple(values["end"]["denials"])}
-    return Facts(**{**values, "end": StreamEnd(**end)})
+    full = values.get("full")
+    return Facts(**{**values, "end": StreamEnd(**end), "full": Full(**full) if full else None})
 
 
 def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor: Redactor | None) -> Found:
@@ -135,7 +143,7 @@ def remembered_end(plan: SessionPlan, folder: Path) -> transition.End | None:
 
 def _judged(plan: SessionPlan, folder: Path, facts: Facts, found: Found) -> transition.End:
     facts = replace(
-        facts, admitted=len(found.commits), refused=found.refused, uncommitted=found.uncommitted,
+        facts, admitted=len(found.commits), refused=found.refused, unread=found.unread, uncommitted=found.uncommitted,
         carried=plan.carried if found.refused is None else 0,
     )  # fmt: skip
     return _end(plan, folder, judge(facts), facts, found)
@@ -176,13 +184,23 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     named = _named_secret(desk, plan, redactor) if plan.secret_names else None
     if named is not None:
         return replace(found, refused=f"the name of a file that is not committed holds the secret {named}")
-    outcome = admit(desk.repository, desk.control, _request(desk, plan, redactor))
+    outcome = _admit(desk, _request(desk, plan, redactor))
     if isinstance(outcome, Refused):
-        return replace(found, refused=safe.redact(str(outcome)))
+        return replace(found, refused=safe.redact(str(outcome)), unread=outcome.by_machine)
     if isinstance(outcome, Admitted):
         commits = tuple((c.sha, safe.redact(c.subject)) for c in outcome.commits)
         return replace(found, head=outcome.head, commits=commits, files_changed=outcome.files_changed)
     return found
+
+
+def _admit(desk: Desk, request: Request) -> Admitted | Refused | NothingNew:
+    """Asks more than once where the machine failed: too many files or processes at once are soon over."""
+    for _ in range(_ADMISSIONS - 1):
+        outcome = admit(desk.repository, desk.control, request)
+        if not isinstance(outcome, Refused) or not outcome.by_machine:
+            return outcome
+        time.sleep(fulldisk.PAUSE)
+    return admit(desk.repository, desk.control, request)
 
 
 def enclosing(plan: SessionPlan) -> Enclose:

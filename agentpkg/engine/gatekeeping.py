@@ -83,7 +83,7 @@ def _run(
         inside = replace(context, walls=walls)
         done = pipeline.run_commands(inside, specs, frozen.store(project), cancelled=cancelled)
     if isinstance(done, pipeline.NoVerdict):
-        raise Lacking(f"no verdict on {gate.name}: {done.reason}", done.fix, code="no_verdict")
+        raise Lacking(f"no verdict on {gate.name}: {done.reason}", done.fix, code=done.code)
     return done
 
 

@@ -6,6 +6,7 @@ that is killed has forgotten nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from agentpkg.config import effective, fallbacks
 from agentpkg.core import retrying
@@ -13,6 +14,13 @@ from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, S
 from agentpkg.core.retrying import Try
 from agentpkg.engine.project import Project
 from agentpkg.ledger.reading import Reader
+from agentpkg.sessions import fulldisk
+
+if TYPE_CHECKING:
+    from agentpkg.sessions.judge import Facts
+
+#: bytes that make a difference on a disk that was full
+_MORE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +90,27 @@ def _rest(project: Project, tries: list[Try], chosen: str, last: SessionRow) -> 
 
 def _told(project: Project, last: SessionRow) -> float:
     """Seconds after which the provider said that it serves again, as the session's folder has it; 0 when it did not."""
+    facts = _facts(project, last.id)
+    return float(facts.end.retry_after or 0) if facts is not None else 0.0
+
+
+def full_disk(project: Project, session: str) -> str | None:
+    """The folder whose disk was full under a session and has not got much more room since; None: there is none.
+
+    A further try would fail in the same way, and so would those after it.
+    """
+    facts = _facts(project, session)
+    if facts is None or facts.full is None:
+        return None
+    now = fulldisk.room(facts.full.folder)
+    enough = min(fulldisk.LITTLE, facts.full.room + _MORE)
+    return facts.full.folder if now is not None and now < enough else None
+
+
+def _facts(project: Project, session: str) -> "Facts | None":
     from agentpkg.engine.conclude import facts_of  # all that ends a session comes with it; most looks need none of it
 
     try:
-        facts = facts_of(project.state / "sessions" / last.id)
+        return facts_of(project.state / "sessions" / session)
     except (OSError, ValueError, TypeError):
-        return 0.0
-    return float(facts.end.retry_after or 0) if facts is not None else 0.0
+        return None

@@ -137,7 +137,7 @@ def _judge(project: Project, row: PackageRow, package: WorkPackage, blank: Revie
         extra = [_isolation(project, row, walls.level)]
         done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra)
     if isinstance(done, pipeline.NoVerdict):
-        raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code="no_verdict")
+        raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code)
     return (
         replace(
             blank, verdict=done.verdict, candidate=made.commit, checks=tuple(done.checks),

@@ -143,7 +143,9 @@ class Supervisor:
                 stop = self._stop_wanted()
                 if stop is not None:
                     return Facts(stop=stop, exit_code=None)
-                return Facts(trouble=trouble, exit_code=None) if trouble else self._run_agent()
+                if trouble:
+                    return Facts(trouble=trouble, exit_code=None, full=self.bounds.rooms.full())
+                return self._run_agent()
         except AgentpkgError as error:
             return Facts(trouble=error.message, exit_code=None)
         finally:
@@ -177,7 +179,8 @@ class Supervisor:
         if fault is not None:
             end = replace(end, error=True, fault=fault)
         return Facts(
-            stop=ended.stop, said=ended.said, end=end, exit_code=code, killed=ended.killed, trouble=trouble
+            stop=ended.stop, said=ended.said, end=end, exit_code=code, killed=ended.killed, trouble=trouble,
+            full=self.bounds.rooms.full(),
         )  # fmt: skip
 
     @contextmanager
@@ -212,6 +215,7 @@ class Supervisor:
                 cancelled=self._setup_is_to_stop, starting=self._starting, keep=wrapped.keep,
             )  # fmt: skip
             output = done.stdout.decode("utf-8", "replace")
+            self.bounds.rooms.hear(output)
             if trouble := self.inside.trouble(wrapped, done.exit_code, output):
                 return trouble
             self._note("output", output[-4000:])
@@ -282,6 +286,7 @@ class Supervisor:
             with fulldisk.overlooked(self.folder):
                 conversation.remember(self.folder, record, self.plan.job["resume"])
         self.inside.hear(record)
+        self.bounds.rooms.hear(record["text"])
         if record["kind"] in ("text", "tool", "output", "permission"):
             payload = {"kind": record["kind"], "text": record["text"][:2000], "time": record["time"]}
             client.progress(self.repository.state, f"agent.job.{self.plan.session}.progress", payload)

@@ -10,6 +10,7 @@ needs the repository's lock: the objects are renamed in, and the branch moves by
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,9 @@ from agentpkg.git.repo import Enclose, Git, GitFailed, NoRoom, unenclosed
 
 #: findings that are told; one is enough to refuse
 _TOLD = 50
+
+#: what git says of a machine that fails it; no object of an agent's can make it say so
+_MACHINE = tuple(map(os.strerror, (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS)))
 
 #: seconds to wait for another command that changes the repository
 _LOCK_SECONDS = 120.0
@@ -57,6 +61,11 @@ class Refused:
     """Nothing entered the repository; ``findings`` has at least one."""
 
     findings: tuple[Finding, ...]
+
+    @property
+    def by_machine(self) -> bool:
+        """It says nothing of the commits: the machine failed before they could be judged."""
+        return all(finding.rule == "machine" for finding in self.findings)
 
     def __str__(self) -> str:
         more = f" (and {len(self.findings) - 1} more)" if len(self.findings) > 1 else ""
@@ -101,26 +110,35 @@ def admit(repo: Repository, control: Git, request: Request) -> Admitted | Refuse
         Busy: another command held the repository's lock for two minutes.
         NoRoom, OSError: the disk is full, which is not for the commits to pay for.
     """
-    tip = private_tip(request.private, request.branch)
-    if tip == request.old:
-        return NothingNew()
-    if tip is None:
-        return _refused("branch", "the branch is gone from the session's git dir, or its name cannot be read")
-    doubt = objects_in_doubt(request.private / "objects", repo.objects)
-    if doubt:
-        return _refused("objects", doubt)
     try:
-        return _Admission(repo, control, request, tip).run()
+        return _admit(repo, control, request)
     except NoRoom:
         raise
     except GitFailed as failed:
         said = str((failed.details["stderr"] or [failed.message])[-1])
         told = said if request.find_secret(os.fsencode(said)) is None else "git's own words hold a secret"
+        if any(words in said for words in _MACHINE):
+            return _refused("machine", f"the machine failed: {told}")
         return _refused("objects", f"its objects cannot be taken: {told}")
     except OSError as failed:
         if failed.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _refused("machine", f"the machine failed: {failed.strerror or failed}")
+
+
+def _admit(repo: Repository, control: Git, request: Request) -> Admitted | Refused | NothingNew:
+    tip = private_tip(request.private, request.branch)
+    if tip == request.old:
+        return NothingNew()
+    if tip is None:
+        # a machine that opens no file any more must not pass for a branch that is gone
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.close(os.open(request.private, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+        return _refused("branch", "the branch is gone from the session's git dir, or its name cannot be read")
+    doubt = objects_in_doubt(request.private / "objects", repo.objects)
+    if doubt:
+        return _refused("objects", doubt)
+    return _Admission(repo, control, request, tip).run()
 
 
 @dataclass(frozen=True, slots=True)

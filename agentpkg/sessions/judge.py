@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from agentpkg.core.model import FailureClass, Outcome
 from agentpkg.harnesses.base import StreamEnd
+from agentpkg.sessions.fulldisk import Full
 
 #: reasons to stop that come from a person
 _PERSON = ("cancelled", "interrupted")
@@ -36,6 +37,8 @@ class Facts:
         carried: commits on the branch beyond the target from earlier sessions that the environment ended, else 0.
         uncommitted: paths with changes that were not committed.
         trouble: what kept the session from running at all (set-up, program, machine), else None.
+        full: the disk that was full under the agent, else None.
+        unread: it was the machine, not what the agent made, that kept its commits from being looked at.
     """
 
     stop: str | None = None
@@ -48,6 +51,8 @@ class Facts:
     carried: int = 0
     uncommitted: int = 0
     trouble: str | None = None
+    full: Full | None = None
+    unread: bool = False
 
 
 class Judgement(NamedTuple):
@@ -61,7 +66,7 @@ class Judgement(NamedTuple):
 
 def judge(facts: Facts) -> Judgement:
     """The outcome that the facts allow."""
-    return (
+    found = (
         _stopped_by_person(facts)
         or _troubled(facts)
         or _refused(facts)
@@ -71,6 +76,15 @@ def judge(facts: Facts) -> Judgement:
         or _without_commits(facts)
         or Judgement(Outcome.COMPLETED, None, None, facts.end.text)
     )
+    return _for_want_of_room(found, facts.full) or found
+
+
+def _for_want_of_room(found: Judgement, full: Full | None) -> Judgement | None:
+    """An error of an agent whose disk was full is the machine's; what it did wrong otherwise stays its own."""
+    if full is None or found.reason not in ("agent_error", "exit_code", "no_commits"):
+        return None
+    said = f"the disk was full ({full.room >> 10} KiB are free at {full.folder}): {found.detail}"
+    return Judgement(Outcome.FAILED, "environment", FailureClass.ENVIRONMENT, said)
 
 
 def _stopped_by_person(facts: Facts) -> Judgement | None:
@@ -88,6 +102,8 @@ def _troubled(facts: Facts) -> Judgement | None:
 def _refused(facts: Facts) -> Judgement | None:
     if facts.refused is None:
         return None
+    if facts.unread:
+        return Judgement(Outcome.FAILED, "environment", FailureClass.ENVIRONMENT, facts.refused)
     return Judgement(Outcome.FAILED, "import_refused", FailureClass.AGENT, facts.refused)
 
 

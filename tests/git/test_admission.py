@@ -1,8 +1,10 @@
 """What comes through the door, and what does not, with a private git dir that is as hostile as it can be."""
 
 import os
+import resource
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,11 +57,11 @@ class Session(Package):
         return sha
 
     def admit(self, *, foreign: Sequence[str] = (), limits: Limits | None = None) -> Admitted | Refused | NothingNew:
+        return admit(self.repo, self.control, self.request(foreign, limits))
+
+    def request(self, foreign: Sequence[str] = (), limits: Limits | None = None) -> Request:
         now = git(self.repo.work_tree, "rev-parse", "refs/heads/main")
-        request = Request(
-            self.s, BRANCH, self.old, (self.base, now), finder, Guard(), tuple(foreign), limits or Limits()
-        )
-        return admit(self.repo, self.control, request)
+        return Request(self.s, BRANCH, self.old, (self.base, now), finder, Guard(), tuple(foreign), limits or Limits())
 
     def refused(self, rule: str) -> Refused:
         """Admits, and checks that nothing of it entered the repository."""
@@ -510,3 +512,26 @@ def test_names_are_compared_as_the_least_exact_file_system_does(name: str, as_co
 def test_links_that_go_in_circles_do_not_hang() -> None:
     assert not escapes("a", "b", {"a": ["b"], "b": ["a"]})
     assert escapes("a", "a/a", {"a": ["a/a"]})
+
+
+@pytest.mark.parametrize("left", [0, 2, 5])
+def test_a_machine_that_fails_says_nothing_of_the_commits(session: Session, left: int) -> None:
+    session.commit({"src/a.py": "1\n"})
+    request = session.request()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    held: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(left):
+            os.close(held.pop())
+        refused = admit(session.repo, session.control, request)
+    finally:
+        for handle in held:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert isinstance(refused, Refused)
+    assert refused.by_machine, refused
+    assert isinstance(session.admit(), Admitted)

@@ -1,11 +1,12 @@
 """Commands of agentpkg on a disk that is full: what they say, what they leave, and that they go on with room.
 
-    unshare --mount python -m tests.scenarios.full_disk FOLDER births|implement|review|run ROOM...
+    unshare --mount python -m tests.scenarios.full_disk FOLDER births|implement|review|run|builds ROOM...
 
 Puts a small tmpfs on FOLDER, which nobody outside of the mount namespace sees, and on it a repository, the temporary
 folder and a file that leaves ROOM KiB. Fails with an AssertionError when something does not hold.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,11 +15,12 @@ import tempfile
 from pathlib import Path
 
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import State
+from agentpkg.core.model import FailureClass, State
 from agentpkg.ledger.ledger import Ledger
 from tests.ledger.support import register
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
+from tests.support.wait import until
 
 _SIZE = "48m"
 #: seconds after which a command counts as one that waits for room
@@ -65,6 +67,56 @@ def births(disk: Disk, room: int) -> str:
             register(tx, FEATURE, "WP01")
     shutil.rmtree(folder)
     return said
+
+
+#: something that needs more room than there is, and takes away what it could not finish
+_BUILD = "dd if=/dev/zero of=big bs=1M count=24 2>&1 || { code=$?; rm -f big; exit $code; }; rm -f big"
+
+
+def builds(disk: Disk, shops: ShopFactory, room: int) -> str:
+    """An agent, and then a check, that find too little room: no retry and no cycle is used up, both wait for room."""
+    shop = shops(checks=f"{{name: build, run: {json.dumps(_BUILD)}}}")
+    shop.agent("WP01", f'({_BUILD}) >&2 || exit 1; save src/wp01.txt "by WP01"; touch "$here/here"; wait_for go')
+    disk.leave(room)
+    child = start(shop, *_VERBS["run"], "--json")
+    project = shop.project
+    until(lambda: project.state.joinpath("ledger.db").exists() and _failures(shop), seconds=60)
+    until(lambda: shop.row("WP01").state is State.BLOCKED, what="the end of the session without room")
+    _waits(shop, child)
+    assert [s.reason_class for s in shop.project.ledger.sessions()] == [FailureClass.ENVIRONMENT]
+    assert shop.row("WP01").failures == 0
+    disk.make_room()
+    until((shop.tools / "here").exists, seconds=60)
+    disk.leave(room)
+    shop.go("go")
+    until(lambda: shop.row("WP01").state is State.FOR_REVIEW, seconds=60)
+    _waits(shop, child)
+    assert shop.row("WP01").cycle == 1
+    assert not shop.project.ledger.reviews(FEATURE, "WP01")
+    disk.make_room()
+    out, err = child.communicate(timeout=120)
+    assert (child.returncode, shop.states()) == (0, {"WP01": State.DONE}), out + err
+    assert "the run goes on when there is room" in err
+    shop.check()
+    return f"{len(shop.project.ledger.sessions())} sessions"
+
+
+def _failures(shop: Shop) -> bool:
+    ledger = shop.project.ledger_if_any
+    return ledger is not None and any(s.ended_at for s in ledger.sessions())
+
+
+def _waits(shop: Shop, child: "subprocess.Popen[str]") -> None:
+    """The run goes on looking, and does not end."""
+    cpu = [_cpu(child.pid)]
+    until(lambda: child.poll() is not None or _cpu(child.pid) > cpu[0] + 5, seconds=60)
+    assert child.poll() is None, child.communicate()
+
+
+def _cpu(pid: int) -> int:
+    """The processor time of a process, in the kernel's ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def start(shop: Shop, *words: str) -> "subprocess.Popen[str]":
@@ -137,7 +189,11 @@ def main(folder: Path, what: str, rooms: list[int]) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
     shops = ShopFactory(folder)
     for room in rooms:
-        said = births(disk, room) if what == "births" else verb(disk, shops(), what, room)
+        said = (
+            births(disk, room) if what == "births"
+            else builds(disk, shops, room) if what == "builds"
+            else verb(disk, shops(), what, room)
+        )  # fmt: skip
         print(f"{what} with {room} KiB: {said}", flush=True)
 
 

@@ -30,6 +30,11 @@ def test_a_ledger_made_on_a_full_disk_is_whole_or_not_there(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_agents_and_checks_that_find_no_room_are_waited_for(tmp_path: Path) -> None:
+    assert full_disk(tmp_path, "builds", 12 << 10) == [f"builds with {12 << 10} KiB: 2 sessions"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "rooms"), [("implement", (160, 400)), ("review", (32, 128)), ("run", (100, 700))])
 def test_a_command_without_room_says_so_and_goes_on_with_room(
     tmp_path: Path, verb: str, rooms: tuple[int, ...]

@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 
 from agentpkg.core.model import FailureClass, Outcome
 from agentpkg.harnesses.base import StreamEnd
+from agentpkg.sessions.fulldisk import Full, Rooms
 from agentpkg.sessions.judge import Facts, judge
 
 FINE = StreamEnd(error=False, text="all done")
+FULL = Full("/work", 0)
 ERROR = StreamEnd(error=True, text="overloaded")
 
 
@@ -37,6 +41,13 @@ ERROR = StreamEnd(error=True, text="overloaded")
             "environment",
             FailureClass.ENVIRONMENT,
         ),
+        # a full disk excuses errors, and nothing else
+        (Facts(end=ERROR, exit_code=1, full=FULL), Outcome.FAILED, "environment", FailureClass.ENVIRONMENT),
+        (Facts(exit_code=3, full=FULL), Outcome.FAILED, "environment", FailureClass.ENVIRONMENT),
+        (Facts(end=FINE, full=FULL), Outcome.FAILED, "environment", FailureClass.ENVIRONMENT),
+        (Facts(end=FINE, admitted=1, full=FULL), Outcome.COMPLETED, None, None),
+        (Facts(end=FINE, admitted=1, refused="x", full=FULL), Outcome.FAILED, "import_refused", FailureClass.AGENT),
+        (Facts(end=FINE, refused="x", unread=True), Outcome.FAILED, "environment", FailureClass.ENVIRONMENT),
         (Facts(stop="cancelled", admitted=1), Outcome.CANCELLED, "cancelled", FailureClass.CANCELLED),
         (Facts(stop="interrupted", refused="x"), Outcome.CANCELLED, "interrupted", FailureClass.CANCELLED),
         (Facts(trouble="no bwrap", stop="timeout"), Outcome.FAILED, "environment", FailureClass.ENVIRONMENT),
@@ -59,3 +70,14 @@ def test_the_detail_says_what_a_person_needs() -> None:
         "1 calls were denied, the last: Bash(git commit)"
     )
     assert judge(Facts(refused="src/x: a link that leaves the tree")).detail == "src/x: a link that leaves the tree"
+
+
+def test_words_of_a_full_disk_prove_nothing_where_there_is_room(tmp_path: Path) -> None:
+    rooms = Rooms((tmp_path, tmp_path / "missing"))
+    rooms.hear("dd: error writing '/dev/full': No space left on device")
+    assert rooms.full() is None
+    # what statvfs(2) cannot know
+    rooms.hear("cp: error writing 'x': Disk quota exceeded")
+    found = rooms.full()
+    assert found is not None
+    assert found.folder == str(tmp_path)

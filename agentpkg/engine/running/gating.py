@@ -9,19 +9,28 @@ from collections.abc import Callable, Iterator
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import PackageRow
 from agentpkg.core.stages import Checked, Gate
-from agentpkg.engine import fixing, frozen, gatekeeping, gates, transition
+from agentpkg.engine import fixing, frozen, fulldisk, gatekeeping, gates, transition
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.values import Stuck
 
 
 def look(scene: Scene) -> None:
-    """Reads how far the gates are, and takes note of checks that gave no verdict."""
+    """Reads how far the gates are, and takes note of checks that gave no verdict.
+
+    Raises:
+        AgentpkgError: a full disk stopped some of them, which are to be done again.
+    """
     project, feature = scene.project, scene.feature
     rows = {row.wp: row for row in project.ledger.packages(feature.id)}
     scene.progress = gates.progress(project.ledger, feature, rows)
+    full = None
     for name, error in scene.checks.collect():
-        if error is not None and not isinstance(error, Interrupted):
+        if error is not None and fulldisk.is_full(error, project.state):
+            full = error
+        elif error is not None and not isinstance(error, Interrupted):
             scene.unjudged[name] = (_tip(scene), error.message)
+    if full is not None:
+        raise full
 
 
 def step(scene: Scene) -> bool:

@@ -23,6 +23,9 @@ from agentpkg.engine.running.waiting import Patience
 #: seconds between two looks at the ledger while nothing wakes the run
 LOOK = 0.5
 
+#: seconds between two tries of what a full disk stops, at most
+_LONGEST = 30.0
+
 
 class Run:
     """One run of one feature.
@@ -41,7 +44,9 @@ class Run:
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:  # fmt: skip
         self._tell, self._warn = tell, warn
-        self._warned = False
+        #: what of it is full, whether that was said, and the pause before the next try
+        self._full: str | None = None
+        self._warned, self._pause = False, 0.0
         self._seen = 0
         lane, checks = Lane(stop.wake.set), Lane(stop.wake.set)
         self._scene = Scene(project, feature, options, stop, lane, Patience(), checks)
@@ -71,21 +76,26 @@ class Run:
 
     def _step(self, me: Owner) -> float | None:
         """As :meth:`_tick`; a full disk holds the run until there is room, or a person stops it."""
+        self._full = None
         try:
             pause = self._tick(me)
         except (AgentpkgError, OSError) as error:
             if self._scene.stop.presses or not fulldisk.is_full(error, self._scene.project.state):
                 raise
-            self._warn_once(error)
-            return fulldisk.PAUSE
-        self._warned = False
+            shown = error if isinstance(error, AgentpkgError) else fulldisk.shown(error)
+            self._full = shown.message
+            # what is tried again may cost much, such as the copies of a review
+            self._pause = pause = min(2 * self._pause, _LONGEST) if self._pause else fulldisk.PAUSE
+        else:
+            self._pause = 0.0
+        self._warn_once()
         return pause
 
-    def _warn_once(self, error: AgentpkgError | OSError) -> None:
-        if not self._warned:
-            self._warned = True
-            shown = error if isinstance(error, AgentpkgError) else fulldisk.shown(error)
-            self._warn(f"{shown.message}; the run goes on when there is room")
+    def _warn_once(self) -> None:
+        """Says that the disk is full when it has become so."""
+        if self._full and not self._warned:
+            self._warn(f"{self._full}; the run goes on when there is room")
+        self._warned = bool(self._full)
 
     def _tick(self, me: Owner) -> float | None:
         """One bounded step; gives the seconds until the next look, None when there is nothing left to wait for."""
@@ -104,6 +114,8 @@ class Run:
             ending.stop_sessions(scene, rows)
         idle = scene.trouble or scene.paused
         starts = Starts() if stop.presses or idle else starting.start(scene, rows)
+        if starts.full:
+            self._full = f"the disk of {starts.full} is full"
         queued = 0 if stop.presses >= 2 or idle else landing.queue(scene, rows)
         checking = gating.step(scene) if not (stop.presses or idle) else bool(scene.checks)
         running = any(row.state is State.DOING for row in rows)

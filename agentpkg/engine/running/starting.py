@@ -1,7 +1,7 @@
 """The starting side of a run: which packages may start now, which later, and starting them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentpkg.core import schedule
 from agentpkg.core.errors import AgentpkgError
@@ -18,10 +18,12 @@ class Starts:
     Attributes:
         started: how many sessions.
         later: seconds until something else may start by itself; None when nothing will.
+        full: a folder on a disk on which packages have failed for want of room, and would again.
     """
 
     started: int = 0
     later: float | None = None
+    full: str | None = None
 
 
 def preflight(scene: Scene) -> None:
@@ -38,6 +40,28 @@ def start(scene: Scene, rows: Sequence[PackageRow]) -> Starts:
     """Starts what may start in the free slots; while the run is held one session at most, to see whether it is over."""
     running = sum(row.state is State.DOING for row in rows)
     found = {row.wp: (row, again) for row in rows if (again := may_start(scene, row)) is not None}
+    full = _take_out_without_room(scene, found)
+    starts = _start(scene, running, found)
+    if full is None:
+        return starts
+    return replace(starts, full=full, later=min(fulldisk.PAUSE, starts.later or fulldisk.PAUSE))
+
+
+def _take_out_without_room(scene: Scene, found: dict[str, tuple[PackageRow, retries.Again]]) -> str | None:
+    """Leaves out what waits for room; gives the folder that has none."""
+    without = {wp: full for wp, (row, _) in found.items() if (full := _full(scene, row)) is not None}
+    for wp in without:
+        del found[wp]
+    return next(iter(without.values()), None)
+
+
+def _full(scene: Scene, row: PackageRow) -> str | None:
+    if row.state is not State.BLOCKED or row.reason_class is not FailureClass.ENVIRONMENT or row.session is None:
+        return None
+    return retries.full_disk(scene.project, row.session)
+
+
+def _start(scene: Scene, running: int, found: dict[str, tuple[PackageRow, retries.Again]]) -> Starts:
     rests = {wp: scene.patience.rest(again) for wp, (_, again) in found.items()}
     scene.patience.keep({again.session for _, again in found.values()})
     rested = [scene.candidate(row) for wp, (row, _) in found.items() if rests[wp] <= 0]
