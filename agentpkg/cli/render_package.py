@@ -139,7 +139,8 @@ def _for_review(look: Look, package: Json) -> _Facts:
 
 def _next_of_review(look: Look, package: Json) -> tuple[str, str]:
     feature, wp = look.document["feature"]["id"], package["id"]
-    if any(one["wp"] == wp for one in look.document.get("questions", ())):
+    asked = look.document.get("questions", ())
+    if any((one["wp"], one["kind"]) == (wp, "approval") for one in asked):
         return (f"Next: agentpkg approve {feature} {wp}", "dim")
     verb = {
         "approved": f"agentpkg move {feature} {wp} --to done",

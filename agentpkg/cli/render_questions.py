@@ -28,7 +28,7 @@ def brief(one: Json) -> Text:
 
 
 def _question(one: Json) -> list[Text]:
-    rows: list[Sequence[Part]] = [("about:", f"{one['kind']} of candidate {render.short(one['candidate'])}")]
+    rows: list[Sequence[Part]] = [("about:", *_about(one))]
     for need in one["needs"]:
         paths = need["paths"]
         more = f" and {len(paths) - _PATHS} more" if len(paths) > _PATHS else ""
@@ -41,6 +41,12 @@ def _question(one: Json) -> list[Text]:
     head = line((one["question"], "bold"), f"  {one['feature']} {one['wp']}  ", state)
     told = [line("  ", (_how(one), "bold"))] if one["state"] == "open" else []
     return [head, *render.table(rows, "  "), *told]
+
+
+def _about(one: Json) -> Sequence[Part]:
+    if one["kind"] == "permission":
+        return (f"{one['text']}", (f"  ({one['why']})" if one["why"] else "", "dim"))
+    return (f"{one['kind']} of candidate {render.short(one['candidate'])}",)
 
 
 _STYLES = {"open": "yellow", "answered": "green"}

@@ -46,7 +46,7 @@ BUILT_IN_AGENTS: Mapping[str, str] = {
 }
 
 #: sections that later versions read; accepted and ignored
-RESERVED = ("stages", "budget", "questions", "governance", "workflow", "workers", "web")
+RESERVED = ("stages", "budget", "governance", "workflow", "workers", "web")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -75,6 +75,8 @@ class Constraints:
     forbidden_paths: tuple[Glob, ...] = ()
     #: told in the prompt, refused by hooks where there are any
     forbidden_commands: tuple[Text, ...] = ()
+    #: beginnings of commands that a person decides on each time an agent wants one
+    ask_commands: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -283,6 +285,16 @@ class Limits:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Questions:
+    """``questions``: what agents ask while they work, since neither scope nor policy decides it."""
+
+    #: seconds that an agent waits for a person's answer
+    deadline_seconds: Positive = 900
+    #: what it is told when nobody answered
+    default: Literal["refuse", "allow"] = "refuse"
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Audit:
     """``audit``: the chain's anchors in git."""
 
@@ -317,5 +329,6 @@ class Settings:
     secrets: Secrets = Field(default_factory=Secrets)
     isolation: Isolation = Field(default_factory=Isolation)
     limits: Limits = Field(default_factory=Limits)
+    questions: Questions = Field(default_factory=Questions)
     audit: Audit = Field(default_factory=Audit)
     nats: Nats = Field(default_factory=Nats)

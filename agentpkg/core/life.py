@@ -48,7 +48,8 @@ class Facts:
         stopping: why it is being stopped, if it is.
         heard_at: when the last event in its log was (RFC 3339), None: there is none.
         silence: seconds since then.
-        asking: that event is a question for permission.
+        asking: the question that its agent waits with, None: it does not wait for anybody.
+        asked_at: since when (RFC 3339).
     """
 
     alive: bool | None
@@ -59,7 +60,8 @@ class Facts:
     stopping: str | None = None
     heard_at: str | None = None
     silence: float = 0.0
-    asking: bool = False
+    asking: str | None = None
+    asked_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,8 @@ class Life:
 def derive(facts: Facts) -> Life:
     """What the facts say."""
     state, detail = _state(facts)
-    known = (LifeState.SILENT, LifeState.WAITING)
-    return Life(state, facts.heard_at if state in known else None, facts.heard_at, detail)
+    since = {LifeState.SILENT: facts.heard_at, LifeState.WAITING: facts.asked_at}
+    return Life(state, since.get(state), facts.heard_at, detail)
 
 
 def _state(facts: Facts) -> tuple[LifeState, str]:
@@ -109,5 +111,5 @@ def _state(facts: Facts) -> tuple[LifeState, str]:
     if facts.stopping:
         return LifeState.STOPPING, facts.stopping
     if facts.asking:
-        return LifeState.WAITING, ""
+        return LifeState.WAITING, facts.asking
     return (LifeState.SILENT if facts.silence > SILENT else LifeState.RUNNING), ""

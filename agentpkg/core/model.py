@@ -381,9 +381,9 @@ class QuestionRow:
 
     Attributes:
         number: people call it by this: ``Q3``.
-        kind: what it is about: ``approval`` of a candidate.
+        kind: what it is about: ``approval`` of a candidate, ``permission`` for a call of a working agent's.
         session: the live session that asked; None for none.
-        subject: what exactly it is bound to: a candidate's commit.
+        subject: what exactly it is bound to: a candidate's commit, or the session's request.
         text: the question, one line.
         details: what decides whether an answer still holds, and more to show; JSON without floats.
         options: the answers there are; the first one lets things go on.

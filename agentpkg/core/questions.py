@@ -9,8 +9,8 @@ from typing import Any
 
 from agentpkg.core.model import QuestionRow
 
-#: kind of a question about a candidate that is to land
-APPROVAL = "approval"
+#: kinds: about a candidate that is to land; about a call that a working agent wants to make
+APPROVAL, PERMISSION = "approval", "permission"
 YES, NO = "yes", "no"
 
 

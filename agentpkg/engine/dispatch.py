@@ -228,8 +228,8 @@ def _job(project: Project, folder: Path, ready: _Ready, session: SessionRow, pro
         repository=str(project.work_tree), worktree=str(project.worktree(session.feature, session.wp)), prompt=prompt,
         prompt_path=str(folder / "prompt.md"), task_path=str(folder / "task.md"), model=session.model,
         folder=str(folder / _HARNESS_FOLDER), private=str(private.place(folder)), isolation=session.isolation,
-        scope=package_scope(project.settings, ready.package),
-        resume=resume, used=used,
+        scope=package_scope(project.settings, project.policy, ready.package),
+        resume=resume, used=used, patience=project.settings.questions.deadline_seconds,
     )  # fmt: skip
 
 
@@ -324,8 +324,14 @@ def _plan(
         limits=asdict(settings.limits), run_limits=asdict(settings.run.limits),
         features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}), filters=settings.worktree.filters,
         carried=_carried(project, session), snapshot_seconds=settings.agent.snapshot_seconds,
-        faults=_faults(ready.agent),
+        faults=_faults(ready.agent), asking=_asking(project),
     )  # fmt: skip
+
+
+def _asking(project: Project) -> dict[str, Any]:
+    """How what the agent asks is put to people."""
+    approvers = [f"human:{login}" for login in project.policy.approval.approvers]
+    return {**asdict(project.settings.questions), "approvers": approvers}
 
 
 def _faults(agent: AgentSettings) -> dict[str, Fault]:

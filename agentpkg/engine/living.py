@@ -5,15 +5,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agentpkg import proc
+from agentpkg.core import questions
 from agentpkg.core.life import Facts, Life, derive
-from agentpkg.core.model import SessionRow
+from agentpkg.core.model import QuestionRow, SessionRow
 from agentpkg.engine import lease
 from agentpkg.sessions.log import NAME, tail
 from agentpkg.sessions.pulse import Pulse, read_pulse
 
 
-def life_of(state: Path, row: SessionRow) -> Life:
-    """What is to be said of a live session of the repository with this state folder."""
+def life_of(state: Path, row: SessionRow, asked: QuestionRow | None = None) -> Life:
+    """What is to be said of a live session of the repository with this state folder.
+
+    Args:
+        asked: what its agent waits for.
+    """
     folder = state / "sessions" / row.id
     alive = lease.alive(row)
     owner = proc.look(row.pid) if alive and row.pid is not None else None
@@ -25,7 +30,8 @@ def life_of(state: Path, row: SessionRow) -> Life:
             alive=alive, pid=row.pid, stopped=owner is not None and owner.stopped,
             phase=pulse.phase if pulse else None, unanswered=_age(pulse) if alive else None,
             stopping=pulse.stopping if pulse else None, heard_at=heard, silence=_since(heard),
-            asking=last is not None and last["kind"] == "permission" and "decision" not in last,
+            asking=questions.name(asked.number) if asked else None,
+            asked_at=asked.asked_at if asked else None,
         )
     )  # fmt: skip
 

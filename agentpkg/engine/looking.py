@@ -7,7 +7,7 @@ from typing import Any
 
 from agentpkg.core.chain import rfc3339
 from agentpkg.core.life import Life
-from agentpkg.core.model import Feature, PackageRow, SessionRow, State
+from agentpkg.core.model import Feature, PackageRow, QuestionRow, SessionRow, State
 from agentpkg.engine import gates, retries
 from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project
@@ -26,12 +26,13 @@ def see(project: Project, feature: Feature) -> Seen:
     with ledger.snapshot() as look:
         rows = {row.wp: row for row in look.packages(feature.id)}
         sessions = {s.wp: s for s in look.sessions(feature.id) if rows[s.wp].session == s.id}
+        asked = look.questions(feature.id, open_only=True)
         return replace(
             _bare(project, feature), row=look.feature(feature.id), rows=rows, sessions=sessions,
             done_elsewhere=frozenset(f"{r.feature}/{r.wp}" for r in look.packages() if r.state is State.DONE),
-            activity=_activity(project, sessions.values()), questions=look.questions(feature.id, open_only=True),
+            activity=_activity(project, sessions.values()), questions=asked,
             run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, rows.values()),
-            life={s.id: life_of(project.state, s) for s in sessions.values() if s.ended_at is None},
+            life=_lives(project, [s for s in sessions.values() if s.ended_at is None], asked),
             stages=gates.progress(look, feature, rows),
         )  # fmt: skip
 
@@ -100,4 +101,14 @@ def _activity(project: Project, sessions: Iterable[SessionRow]) -> dict[str, str
 def lives(project: Project) -> list[tuple[SessionRow, Life]]:
     """Every live session of the repository, and whether it lives; writes nothing."""
     ledger = project.ledger_if_any
-    return [(row, life_of(project.state, row)) for row in ledger.sessions(live=True)] if ledger else []
+    if ledger is None:
+        return []
+    live = ledger.sessions(live=True)
+    found = _lives(project, live, ledger.questions(open_only=True) if live else ())
+    return [(row, found[row.id]) for row in live]
+
+
+def _lives(project: Project, live: Iterable[SessionRow], asked: Iterable[QuestionRow]) -> dict[str, Life]:
+    """Whether sessions live, and what their agents wait for, by id."""
+    waiting = {question.session: question for question in asked if question.session}
+    return {row.id: life_of(project.state, row, waiting.get(row.id)) for row in live}

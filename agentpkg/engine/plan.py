@@ -46,6 +46,7 @@ class SessionPlan:
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
         snapshot_seconds: between two snapshots while the agent works; 0: none.
+        asking: how its agent's questions are put: ``deadline_seconds``, ``default``, ``approvers``.
         faults: exit codes of the agent that say whose its failure is, as ``{"75": "provider"}``.
     """
 
@@ -75,6 +76,7 @@ class SessionPlan:
     carried: int = 0
     snapshot_seconds: int = 0
     faults: Mapping[str, Fault] = field(default_factory=dict)
+    asking: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def session(self) -> str:

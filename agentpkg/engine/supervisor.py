@@ -161,7 +161,7 @@ class Supervisor:
         group = wrapped.status.group if wrapped.status else lambda: None
         hooks = runner.Hooks(
             self._started, self._recorded, self._look, self._stop_wanted, group, looked=self.bounds.looked,
-            told=self._told,
+            told=self._told, people=self._people(),
         )  # fmt: skip
         with self._keeper():
             ended = runner.run(
@@ -296,6 +296,12 @@ class Supervisor:
         if asked is not None:
             return "cancelled" if asked.final else "interrupted"
         return "interrupted" if self.stopping else None
+
+    def _people(self) -> Any:
+        from agentpkg.engine.permissions import Permissions
+        from agentpkg.relay import client
+
+        return Permissions(self.plan, self.ledger, self.redactor, lambda: client.poke(self.repository.state))
 
     def _told(self) -> list[str]:
         return list(requests.instructions(self.folder, self._taken))

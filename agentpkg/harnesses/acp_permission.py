@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from agentpkg.core.scope import Scope
+from agentpkg.core.scope import Scope, Word
 from agentpkg.harnesses.programs import items, mapping
 
 Said = Mapping[str, Any]
@@ -29,36 +29,37 @@ class Answer(NamedTuple):
     refused: str | None
 
 
-def answer(request: Said, scope: Scope, worktree: str, also: frozenset[str] = frozenset()) -> Answer:
+def answer(request: Said, refused: str | None) -> Answer:
     """The answer to ``session/request_permission``; never for more than the one call that is asked about.
 
     Args:
         request: its parameters.
-        also: more kinds of calls that are allowed: ``fetch``, ``other``.
+        refused: why it is refused, None when it is allowed.
     """
-    why = refuse(mapping(request.get("toolCall")), scope, worktree, also)
-    wanted = ("reject_once", "reject_always") if why else ("allow_once",)
+    wanted = ("reject_once", "reject_always") if refused else ("allow_once",)
     options = {str(mapping(o).get("kind")): str(mapping(o).get("optionId")) for o in items(request.get("options"))}
     option = next((options[kind] for kind in wanted if kind in options), None)
-    if option is None and why is None:
+    if option is None and refused is None:
         return Answer(None, "the agent offers no way to allow this one call alone")
-    return Answer(option, why)
+    return Answer(option, refused)
 
 
-def refuse(call: Said, scope: Scope, worktree: str, also: frozenset[str] = frozenset()) -> str | None:
-    """Why a tool call must not be, None when it may be."""
+def judge(call: Said, scope: Scope, worktree: str, also: frozenset[str] = frozenset()) -> Word:
+    """What is to become of a tool call.
+
+    Args:
+        also: more kinds of calls that are allowed: ``fetch``, ``other``.
+    """
     kind = str(call.get("kind") or "other")
-    given = call.get("rawInput")
     command = _command(call, kind)
-    paths = list(dict.fromkeys(_paths(call, mapping(given))))
     if command is not None:
-        return scope.refuse_command(command)
+        return scope.judge_command(command)
     if kind in _HARMLESS or kind in also:
-        return None
+        return Word("allow")
+    paths = [os.path.join(worktree, path) for path in dict.fromkeys(_paths(call, mapping(call.get("rawInput"))))]
     if not paths:
-        return f"nothing is known of what this call of kind {kind} would change"
-    reasons = (scope.refuse_change(worktree, os.path.join(worktree, path)) for path in paths)
-    return next(filter(None, reasons), None)
+        return Word("ask", f"nothing is known of what this call of kind {kind} would change")
+    return scope.judge_changes(worktree, paths)
 
 
 def _paths(call: Said, given: Said) -> Iterator[str]:

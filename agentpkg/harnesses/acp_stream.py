@@ -12,13 +12,13 @@ from typing import Any
 from agentpkg.core.model import SessionEvent
 from agentpkg.core.scope import Scope
 from agentpkg.harnesses import acp_messages as say
-from agentpkg.harnesses.acp_permission import answer
-from agentpkg.harnesses.base import Fault, Job, Reply, Stream, StreamEnd, json_object, output
+from agentpkg.harnesses.acp_permission import answer, judge
+from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.faults import provider_message
 from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
 
 Said = Mapping[str, Any]
-Found = SessionEvent | Reply
+Found = SessionEvent | Reply | Ask
 
 #: how often an agent that ended its turn at a refusal is told the reason and asked to go on
 _MOST_REASONS = 5
@@ -54,6 +54,8 @@ class AcpReader:
         self._next, self._open = say.PROMPT, 0
         self._chunks: dict[str, list[str]] = {"text": [], "thinking": []}
         self._reasons: list[str] = []
+        #: what is asked of a person, by the request's id as text
+        self._asked_for: dict[str, tuple[Any, Said]] = {}
         self._told_reasons = 0
         self._denials: list[str] = []
         self._usage: dict[str, Any] = {}
@@ -102,15 +104,30 @@ class AcpReader:
 
     def _permission(self, number: Any, params: Said) -> Iterator[Found]:
         call = mapping(params.get("toolCall"))
-        title = short(str(call.get("title") or call.get("toolCallId") or "a call"), 300)
-        found = answer(params, self._scope, self._worktree, self._also)
-        if found.refused:
-            self._denials.append(f"{title}: {found.refused}")
-            self._reasons.append(found.refused)
         yield from self._spoken()
-        text = f"{title}: {found.refused}" if found.refused else title
-        yield SessionEvent("permission", text, {"decision": "refused" if found.refused else "allowed"})
-        yield Reply(say.permission(number, found.option))
+        word = judge(call, self._scope, self._worktree, self._also)
+        if word.decision == "ask":
+            self._asked_for[str(number)] = number, params
+            tool = str(call.get("kind") or "other")
+            yield Ask(str(number), tool, _title(params), word.why, mapping(bounded(call.get("rawInput"))))
+        else:
+            reply, refused = self._permitted(number, params, word.why if word.decision == "deny" else None)
+            text = f"{_title(params)}: {refused}" if refused else _title(params)
+            yield SessionEvent("permission", text, {"decision": "refused" if refused else "allowed"})
+            yield reply
+
+    def decided(self, decided: Decided) -> Sequence[SessionEvent | Reply]:
+        """The answer to a request that a person has decided on."""
+        number, params = self._asked_for.pop(decided.ask.id)
+        return (self._permitted(number, params, None if decided.allowed else decided.reason)[0],)
+
+    def _permitted(self, number: Any, params: Said, refused: str | None) -> tuple[Reply, str | None]:
+        """The reply, and why it is a refusal after all."""
+        found = answer(params, refused)
+        if found.refused:
+            self._denials.append(f"{_title(params)}: {found.refused}")
+            self._reasons.append(found.refused)
+        return Reply(say.permission(number, found.option)), found.refused
 
     def _update(self, update: Said) -> Iterator[Found]:
         kind = str(update.get("sessionUpdate"))
@@ -241,6 +258,11 @@ class AcpReader:
         text = self._complaint or "it went away in the middle of a turn"
         fault: Fault = "provider" if provider_message([text]) else "agent"
         return StreamEnd(error=True, text=short(text), usage=self._usage, denials=denials, fault=fault)
+
+
+def _title(params: Said) -> str:
+    call = mapping(params.get("toolCall"))
+    return short(str(call.get("title") or call.get("toolCallId") or "a call"), 300)
 
 
 def _tool(update: Said) -> SessionEvent:

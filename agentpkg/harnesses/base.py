@@ -68,6 +68,7 @@ class Job:
         isolation: the level that its process will run in.
         resume: the conversation of its last session, as that session's reader told it, None to begin one.
         used: what that conversation has used up so far, as its readers told it.
+        patience: seconds that a call which neither scope nor policy decides waits for a person at most.
     """
 
     session: str
@@ -86,6 +87,7 @@ class Job:
     isolation: str = "basic"
     resume: str | None = None
     used: Mapping[str, Any] = field(default_factory=dict)
+    patience: int = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,38 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A call that neither scope nor policy decides: its agent waits until a person has.
+
+    Attributes:
+        id: of the request, as the agent's program has it.
+        tool: that the agent would call.
+        text: the call in one line.
+        why: why a person has to decide.
+        input: of the tool, bounded.
+    """
+
+    id: str
+    tool: str
+    text: str
+    why: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A person's word on what an agent asked, or the deadline's.
+
+    Attributes:
+        reason: for the agent to read; who decided, and why.
+    """
+
+    ask: Ask
+    allowed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamEnd:
     """What the agent's own stream said of its end.
 
@@ -170,7 +204,7 @@ class StreamEnd:
 class Reader(Protocol):
     """Understands one session's output; never fails on a line it does not know."""
 
-    def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
+    def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply | Ask]:
         """What a line means. Lines come without their ends, redacted, in the order of their stream."""
 
     def end(self, exit_code: int) -> StreamEnd:
@@ -183,6 +217,14 @@ class Hearing(Protocol):
 
     def instruct(self, text: str) -> Reply | None:
         """What the agent is sent so that it hears ``text``; None when it takes none at this moment."""
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A reader whose agent asks before it does what nobody decided; its launch has ``keep_stdin``."""
+
+    def decided(self, decided: Decided) -> Sequence[SessionEvent | Reply]:
+        """What the agent is sent."""
 
 
 @runtime_checkable

@@ -88,7 +88,7 @@ class ClaudeCodeHarness:
 
     def reader(self, job: Job | None = None) -> Reader:
         """Understands its ``stream-json``."""
-        return ClaudeReader()
+        return ClaudeReader(job)
 
 
 def conversation(session: str) -> str:
@@ -99,7 +99,9 @@ def conversation(session: str) -> str:
 def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
     yield from ("-p", "--output-format", "stream-json", "--input-format", "stream-json", "--verbose")
     yield from ("--setting-sources", "user")
-    yield from ("--settings", os.path.join(job.folder, "settings.json"), "--permission-mode", "dontAsk")
+    yield from ("--settings", os.path.join(job.folder, "settings.json"), "--permission-mode", "default")
+    # what no rule and no hook decides comes as a request on standard output, and waits for its answer
+    yield from ("--permission-prompt-tool", "stdio")
     if job.resume and _kept(job.resume):
         yield from ("--resume", job.resume)
     else:

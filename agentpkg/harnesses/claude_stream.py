@@ -7,14 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
-from agentpkg.harnesses.base import Fault, Reply, Stream, StreamEnd, json_object, output
+from agentpkg.harnesses import claude_control
+from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.faults import provider_message
-from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
+from agentpkg.harnesses.programs import bounded, items, mapping, short, telling, unknown, whole
 
 Said = Mapping[str, Any]
-
-#: what of a tool's input says most, in one line
-_TELLING = ("file_path", "notebook_path", "command", "pattern", "path", "url", "description", "prompt")
 
 _OLD_FLAG = re.compile(r"unknown option '?(--[\w-]+)'?")
 _LIMIT_UNTIL = re.compile(r"limit reached\|(\d{9,})")
@@ -36,9 +34,14 @@ def user_message(text: str) -> bytes:
 
 
 class ClaudeReader:
-    """Understands one session; what it does not know becomes an event of kind ``other``."""
+    """Understands one session; what it does not know becomes an event of kind ``other``.
 
-    def __init__(self) -> None:
+    Args:
+        job: its worktree and scope; None for a reader that only understands.
+    """
+
+    def __init__(self, job: Job | None = None) -> None:
+        self._job = job
         self._result: Said | None = None
         self._last = ""
         self._complaint = ""
@@ -51,16 +54,24 @@ class ClaudeReader:
         """A word of the user's, which it hears at its next call of the model."""
         return None if self.finished else Reply(user_message(text))
 
-    def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
+    def decided(self, decided: Decided) -> Sequence[SessionEvent | Reply]:
+        """The answer to a request for permission."""
+        return (claude_control.answer(decided),)
+
+    def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply | Ask]:
         """What a line means."""
         said = json_object(line) if stream == "stdout" else None
+        if said is None and stream == "stdout" and (refusal := claude_control.unreadable(line)) is not None:
+            return refusal
         if said is None:
             self._complaint = line.strip()[:1000] or self._complaint
             return (output(stream, line),) if line.strip() else ()
         return tuple(self._understand(said))
 
-    def _understand(self, said: Said) -> Iterator[SessionEvent | Reply]:
+    def _understand(self, said: Said) -> Iterator[SessionEvent | Reply | Ask]:
         match said.get("type"):
+            case "control_request":
+                yield from claude_control.request(said, self._job)
             case "system":
                 yield from self._system(said)
             case "assistant":
@@ -163,9 +174,8 @@ class ClaudeReader:
 
 def _tool(block: Said) -> SessionEvent:
     given = mapping(block.get("input"))
-    telling = next((str(given[key]) for key in _TELLING if given.get(key)), "")
     data = {"tool": str(block.get("name")), "id": str(block.get("id")), "input": bounded(given)}
-    return SessionEvent("tool", short(telling, 500), data)
+    return SessionEvent("tool", short(telling(given), 500), data)
 
 
 def _plain(content: object) -> str:
@@ -180,9 +190,7 @@ def _why(said: Said) -> str:
 
 
 def _denial(one: Said) -> str:
-    given = mapping(one.get("tool_input"))
-    telling = next((str(given[key]) for key in _TELLING if given.get(key)), "")
-    return short(f"{one.get('tool_name')} {telling}".strip(), 300)
+    return short(f"{one.get('tool_name')} {telling(mapping(one.get('tool_input')))}".strip(), 300)
 
 
 def _usage(said: Said) -> dict[str, Any]:

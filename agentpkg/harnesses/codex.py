@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from agentpkg.harnesses import guard, programs
 from agentpkg.harnesses.base import GIT_DIR, Agent, Job, Launch, Reader, SignIn
 from agentpkg.harnesses.codex_stream import CodexReader
+from agentpkg.harnesses.mailbox import ANSWERED
 
 PROGRAM = "codex"
 INSTALL = "npm install -g @openai/codex"
@@ -59,7 +60,8 @@ class CodexHarness:
     def launch(self, agent: Agent, job: Job) -> Launch:
         """The program for one session. Raises :class:`~agentpkg.core.errors.Lacking` when it is not installed."""
         program = programs.require(agent, PROGRAM, INSTALL)
-        files = {"scope.json": guard.scope_text(job.scope, job.worktree), f"{_TEMPORARY}/.keep": ""}
+        scope = guard.scope_text(job.scope, job.worktree, job.patience)
+        files = {"scope.json": scope, f"{_TEMPORARY}/.keep": "", f"{ANSWERED}/.keep": ""}
         return Launch(
             argv=(program, *agent.command[1:], *_arguments(agent, job)), stdin=job.prompt, files=files,
             env=_environment(agent, job), writes=(_home(),), reads=(
@@ -121,7 +123,9 @@ def _mode(agent: Agent, job: Job) -> str:
 
 def _hook(job: Job) -> str:
     command = _toml(guard.command(os.path.join(job.folder, "scope.json")))
-    return f'hooks.PreToolUse=[{{matcher="*",hooks=[{{type="command",command={command},timeout={guard.TIMEOUT}}}]}}]'
+    # the hook itself waits for a person, and a program runs a tool whose hook takes too long
+    timeout = guard.TIMEOUT + job.patience
+    return f'hooks.PreToolUse=[{{matcher="*",hooks=[{{type="command",command={command},timeout={timeout}}}]}}]'
 
 
 def _toml(text: str) -> str:

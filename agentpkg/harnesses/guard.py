@@ -1,5 +1,8 @@
 """The hook that agent programs ask before a tool runs: refuses what is out of scope, with the reason, else allows.
 
+What neither the scope nor the policy decides it leaves to a person: it says ``ask`` where the program can pass that on,
+else it asks through :mod:`agentpkg.harnesses.mailbox` and waits.
+
 Speaks the protocol that Claude Code and Codex share (code.claude.com/docs/en/hooks, ``PreToolUse``): the call as JSON
 on standard input, the decision as JSON on standard output. Programs run a tool whose hook breaks, so the command line
 (:func:`command`) turns every way of breaking into a refusal: exit code 2. Where a program waits no longer than its own
@@ -14,13 +17,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from agentpkg.core.scope import Scope
+from agentpkg.core.scope import Scope, Word
 
 #: the tools whose calls it is asked about, as a hook matcher
 MATCHER = "Write|Edit|MultiEdit|NotebookEdit|Bash|apply_patch"
 
 #: seconds that a program is to wait for it; it takes a fifth of one
 TIMEOUT = 60
+
+#: tools of Claude Code and Codex that change nothing outside of the conversation, where a program asks about all
+_HARMLESS = frozenset(("update_plan", "view_image", "Read", "Glob", "Grep", "TodoWrite", "write_stdin"))
 
 #: found by its place, not through PYTHONPATH, and apart from whatever lies in the worktree
 _RUN = "import sys; sys.path.append(sys.argv.pop(1)); from agentpkg.harnesses.guard import main; main()"
@@ -44,30 +50,33 @@ def reads() -> tuple[str, ...]:
     return tuple(dict.fromkeys((sys.executable, os.path.realpath(sys.executable), sys.prefix, sys.base_prefix, _ROOT)))
 
 
-def scope_text(scope: Scope, worktree: str) -> str:
-    """The file that the hook judges by."""
-    return json.dumps({"worktree": worktree, "scope": scope.as_json()})
+def scope_text(scope: Scope, worktree: str, patience: int | None = None) -> str:
+    """The file that the hook judges by.
+
+    Args:
+        patience: seconds that it waits for a person itself; None: the program passes on what is asked.
+    """
+    return json.dumps({"worktree": worktree, "scope": scope.as_json(), "patience": patience})
 
 
-def refuse(scope: Scope, worktree: str, tool: str, given: Mapping[str, Any], cwd: str | None = None) -> str | None:
-    """Why a call of a tool must not be, None when it may be.
+def judge(scope: Scope, worktree: str, tool: str, given: Mapping[str, Any], cwd: str | None = None) -> Word:
+    """What is to become of a call of a tool.
 
     Args:
         tool: its name: the names of Claude Code and Codex are known.
         given: its input.
         cwd: what relative paths are relative to; None: the worktree.
     """
-    if tool == "Bash":
-        line = _text(given.get("command"))
-        if "*** Begin Patch" not in line:
-            return scope.refuse_command(line)
-        # Codex applies a patch that is given to the command apply_patch by itself, without a shell
-        tool = "apply_patch"
-    paths = list(_paths(tool, given))
-    if not paths:
-        return "it names no file"
-    reasons = (scope.refuse_change(worktree, os.path.join(cwd or worktree, path)) for path in paths)
-    return next(filter(None, reasons), None)
+    if tool in _HARMLESS:
+        return Word("allow")
+    if tool not in MATCHER.split("|"):
+        return Word("ask", f"no rule of this project says whether {tool} may be used")
+    line = _text(given.get("command"))
+    if tool == "Bash" and "*** Begin Patch" not in line:
+        return scope.judge_command(line)
+    # Codex applies a patch that is given to the command apply_patch by itself, without a shell
+    paths = [os.path.join(cwd or worktree, path) for path in _paths("apply_patch" if tool == "Bash" else tool, given)]
+    return scope.judge_changes(worktree, paths) if paths else Word("deny", "it names no file")
 
 
 def _paths(tool: str, given: Mapping[str, Any]) -> Iterator[str]:
@@ -82,17 +91,27 @@ def _text(value: object) -> str:
     return shlex.join(map(str, value)) if isinstance(value, list) else str(value or "")
 
 
-def decision(scope: Scope, worktree: str, call: Mapping[str, Any]) -> dict[str, Any]:
+def decision(word: Word) -> dict[str, Any]:
     """The answer to one call."""
-    why = refuse(scope, worktree, str(call["tool_name"]), call.get("tool_input") or {}, call.get("cwd"))
-    said = {"permissionDecision": "deny", "permissionDecisionReason": why} if why else {"permissionDecision": "allow"}
-    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **said}}
+    reason = {"permissionDecisionReason": word.why} if word.why else {}
+    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": word.decision, **reason}}
 
 
 def main() -> NoReturn:
     """Answers the call on standard input by the scope in the file named as the only argument."""
-    facts = json.loads(Path(sys.argv[1]).read_bytes())
-    answer = decision(Scope.from_json(facts["scope"]), facts["worktree"], json.loads(sys.stdin.buffer.read()))
-    sys.stdout.write(json.dumps(answer))
+    facts, call = json.loads(Path(sys.argv[1]).read_bytes()), json.loads(sys.stdin.buffer.read())
+    tool, given = str(call["tool_name"]), call.get("tool_input") or {}
+    word = judge(Scope.from_json(facts["scope"]), facts["worktree"], tool, given, call.get("cwd"))
+    if word.decision == "ask" and facts["patience"] is not None:
+        word = _ask(facts, tool, given, word.why)
+    sys.stdout.write(json.dumps(decision(word)))
     sys.stdout.flush()
     sys.exit(0)
+
+
+def _ask(facts: Mapping[str, Any], tool: str, given: Mapping[str, Any], why: str) -> Word:
+    from agentpkg.harnesses import mailbox
+
+    said = {"tool": tool, "input": given, "why": why}
+    answer = mailbox.ask(facts["worktree"], os.path.dirname(sys.argv[1]), said, facts["patience"])
+    return Word("allow") if answer.get("allowed") is True else Word("deny", str(answer.get("reason") or why))

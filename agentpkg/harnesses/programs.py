@@ -125,6 +125,15 @@ def bounded(value: Any, limit: int = LONGEST) -> Any:
     return value
 
 
+#: what of a tool's input says most
+_TELLING = ("file_path", "notebook_path", "command", "pattern", "path", "url", "query", "description", "prompt")
+
+
+def telling(given: Mapping[str, Any]) -> str:
+    """What of a tool's input says most, empty where nothing known does."""
+    return next((str(given[key]) for key in _TELLING if given.get(key)), "")
+
+
 def unknown(said: Mapping[str, Any], kind: str) -> SessionEvent:
     """An event that a harness does not know, kept as it is, within bounds."""
     return SessionEvent("other", kind, {"event": short(json.dumps(said, ensure_ascii=False, default=str))})

@@ -4,13 +4,25 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
-from agentpkg.harnesses.base import Finishing, Hearing, Launch, Reader, Reply, Stream, StreamEnd
+from agentpkg.harnesses.base import (
+    Ask,
+    Asking,
+    Decided,
+    Finishing,
+    Hearing,
+    Launch,
+    Reader,
+    Reply,
+    Stream,
+    StreamEnd,
+)
 from agentpkg.proc import Child, Load, Meter, Process, tasks
+from agentpkg.sessions.asking import Nobody, People
 from agentpkg.sessions.limits import Breach, Limit, Usage, WallTime
 from agentpkg.sessions.log import Redactor, SessionLog
 from agentpkg.sessions.stream import Lines, together
@@ -64,6 +76,7 @@ class Hooks:
         looked: called several times a second with what the session takes, and why it is being stopped, if it is.
         group: the process group that is asked to stop, where it is not the started process's own.
         told: asked several times a second for new instructions to the agent.
+        people: whom it may ask; while it waits for them it is not silent.
     """
 
     started: Callable[[int], None] = lambda pid: None
@@ -74,6 +87,7 @@ class Hooks:
     told: Callable[[], Iterable[str]] = tuple
     tick_seconds: float = 1.0
     looked: Callable[[Usage, str | None], None] = lambda usage, stop: None
+    people: People = field(default_factory=Nobody)
 
 
 def run(
@@ -175,6 +189,7 @@ class _Session:
                 self.next_look = now + _LOOK
                 if self.stop is None:
                     self._instruct()
+                    self._hear_people(now)
                 self._look(limits, now)
             if (self.stop is not None and self._ask(now)) or self._lingers(now):
                 # it may have ended while it was waited for
@@ -199,6 +214,27 @@ class _Session:
                 self._reply(reply)
             how = "" if reply is not None else "kept for the next try: "
             self._record([SessionEvent("told", self.redactor.redact(how + text))])
+
+    def _ask_people(self, ask: Ask) -> None:
+        name = self.hooks.people.ask(ask)
+        data = {"question": name, "tool": ask.tool} if name else {"tool": ask.tool}
+        self._record([SessionEvent("permission", f"{name or 'asked'}: {ask.text}: {ask.why}", data)])
+
+    def _hear_people(self, now: float) -> None:
+        people = self.hooks.people
+        for decided in people.decided():
+            self._record([SessionEvent("permission", f"{decided.ask.text}: {decided.reason}",
+                                       {"decision": "allowed" if decided.allowed else "refused"})])  # fmt: skip
+            self._answer(decided)
+        if people.waiting:
+            self.heard = now
+
+    def _answer(self, decided: Decided) -> None:
+        for found in self.reader.decided(decided) if isinstance(self.reader, Asking) else ():
+            if isinstance(found, Reply):
+                self._reply(found)
+            else:
+                self._record([found])
 
     def _look(self, limits: Sequence[Limit], now: float) -> None:
         usage = self._usage(self.gauge.load(now))
@@ -241,6 +277,8 @@ class _Session:
             for found in self.reader.feed(stream, line):
                 if isinstance(found, Reply):
                     self._reply(found)
+                elif isinstance(found, Ask):
+                    self._ask_people(found)
                 else:
                     events.append(found)
         self._record(together(events))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.engine_shop import ShopFactory
+from tests.support.models import ModelServer
 
 
 @pytest.fixture
@@ -14,3 +15,10 @@ def shops(tmp_path: Path) -> Iterator[ShopFactory]:
     factory = ShopFactory(tmp_path)
     yield factory
     factory.close()
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """An endpoint that plays scripts."""
+    with ModelServer() as server:
+        yield server

@@ -1,40 +1,16 @@
 """Real agents that speak the Agent Client Protocol, against a scripted model, from dispatch to conclusion."""
 
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from agentpkg.core.model import State
-from tests.support.clis import agent_shop, cli, log_of
+from tests.support.clis import agent_shop, claude_by_acp, committed, log_of, opencode
 from tests.support.engine_shop import Shop, ShopFactory
-from tests.support.models import ModelServer, Say, Shell, Turn, Write
+from tests.support.models import ModelServer, Say, Turn, Write
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-def _claude(url: str) -> dict[str, Any]:
-    environment = {"ANTHROPIC_API_KEY": "sk-scripted", "ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_MAX_RETRIES": "1"}
-    return {"harness": "acp", "command": [cli("claude-code-acp")], "environment": environment}
-
-
-def _opencode(url: str) -> dict[str, Any]:
-    models = {"scripted-1": {"name": "scripted-1"}}
-    provider = {"npm": "@ai-sdk/openai-compatible", "name": "scripted", "models": models,
-                "options": {"baseURL": f"{url}/v1", "apiKey": "sk-scripted"}}  # fmt: skip
-    config = {"model": "scripted/scripted-1", "small_model": "scripted/scripted-1", "provider": {"scripted": provider}}
-    environment = {"OPENCODE_CONFIG_CONTENT": json.dumps(config), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
-    return {"harness": "acp", "command": [cli("opencode"), "acp"], "environment": environment}
-
-
-AGENTS = {"claude-code-acp": _claude, "opencode": _opencode}
+AGENTS = {"claude-code-acp": claude_by_acp, "opencode": opencode}
 
 
 @pytest.fixture(params=sorted(AGENTS))
@@ -44,14 +20,10 @@ def shop(request: pytest.FixtureRequest, shops: ShopFactory, model: ModelServer)
     )
 
 
-def _commit() -> Turn:
-    return (Shell('git add -A && git commit -q -m "feat(WP01): add it"'),)
-
-
 def test_it_does_a_package_within_its_scope(shop: Shop, model: ModelServer) -> None:
     worktree = shop.repo / ".worktrees" / "003-auth-system-WP01"
     model.play(
-        (Say("I begin."), Write(str(worktree / "src" / "wp01.txt"), "one\n")), _commit(), (Say("All is done."),),
+        (Say("I begin."), Write(str(worktree / "src" / "wp01.txt"), "one\n")), committed(), (Say("All is done."),),
     )  # fmt: skip
     row = shop.implement("WP01")
     assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
@@ -64,7 +36,7 @@ def test_what_is_out_of_scope_is_refused_and_the_agent_told_why(shop: Shop, mode
     worktree = shop.repo / ".worktrees" / "003-auth-system-WP01"
     turns: list[Turn] = [
         (Write(str(worktree / "docs" / "outside.md"), "no\n"),),
-        (Write(str(worktree / "src" / "wp01.txt"), "one\n"),), _commit(),
+        (Write(str(worktree / "src" / "wp01.txt"), "one\n"),), committed(),
     ]  # fmt: skip
     model.play(*turns)
     row = shop.implement("WP01")

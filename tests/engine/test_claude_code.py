@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from agentpkg.engine import attach, conversation, dispatch, retries, telling
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
 from agentpkg.isolation import probe_all
 from agentpkg.proc import run
-from tests.support.clis import agent_shop, cli, log_of
+from tests.support.clis import agent_shop, claude, cli, committed, log_of
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import Cut, Fail, Flood, Hang, ModelServer, Say, Shell, Turn, Write
 from tests.support.sessions_jobs import SomeAgent, job
@@ -23,26 +22,12 @@ from tests.support.wait import until
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
 def _shop(shops: ShopFactory, url: str, key: str | None = "sk-scripted", **more: Any) -> Shop:
-    environment = {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_MAX_RETRIES": "2"}
-    if key:
-        environment["ANTHROPIC_API_KEY"] = key
-    definition = {"harness": "claude-code", "command": [cli("claude")], "environment": environment}
-    return agent_shop(shops, definition, **more)
-
-
-def _commit(wp: str = "WP01", more: str = "add it") -> Turn:
-    return (Shell(f'git add -A && git commit -q -m "feat({wp}): {more}"'),)
+    return agent_shop(shops, claude(url, key), **more)
 
 
 def test_it_does_a_package_from_dispatch_to_review(shops: ShopFactory, model: ModelServer) -> None:
-    url = model.play((Say("I begin."), Write("src/wp01.txt", "one\n")), _commit(), (Say("All is done."),))
+    url = model.play((Say("I begin."), Write("src/wp01.txt", "one\n")), committed(), (Say("All is done."),))
     shop = _shop(shops, url)
     row = shop.implement("WP01")
     assert (row.state, row.commits) == (State.FOR_REVIEW, 1), row.reason
@@ -61,7 +46,7 @@ def test_a_write_outside_the_scope_is_refused_with_the_reason_and_it_goes_anothe
 ) -> None:
     turns: list[Turn] = [
         (Write("docs/outside.md", "no\n"),), (Write("../above.txt", "no\n"),), (Shell("cargo test --all"),),
-        (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done another way."),),
+        (Write("src/wp01.txt", "one\n"),), committed(), (Say("Done another way."),),
     ]  # fmt: skip
     shop = _shop(shops, model.play(*turns), agent={"constraints": {"forbidden_commands": ["cargo test"]}})
     row = shop.implement("WP01")
@@ -78,7 +63,12 @@ def test_a_write_outside_the_scope_is_refused_with_the_reason_and_it_goes_anothe
 def test_it_works_in_the_sandbox(shops: ShopFactory, model: ModelServer) -> None:
     if not probe_all()["strong"].works:
         pytest.skip("no sandbox here")
-    turns: list[Turn] = [(Write("docs/no.md", "no\n"),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),)]
+    turns: list[Turn] = [
+        (Write("docs/no.md", "no\n"),),
+        (Write("src/wp01.txt", "one\n"),),
+        committed(),
+        (Say("Done."),),
+    ]
     shop = _shop(shops, model.play(*turns), level="strong")
     row = shop.implement("WP01")
     assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
@@ -87,7 +77,7 @@ def test_it_works_in_the_sandbox(shops: ShopFactory, model: ModelServer) -> None
 
 def test_two_commits_are_both_admitted(shops: ShopFactory, model: ModelServer) -> None:
     turns: list[Turn] = [
-        (Write("src/wp01.txt", "one\n"),), _commit(), (Write("src/wp01b.txt", "two\n"),), _commit(more="more"),
+        (Write("src/wp01.txt", "one\n"),), committed(), (Write("src/wp01b.txt", "two\n"),), committed(more="more"),
     ]  # fmt: skip
     row = _shop(shops, model.play(*turns)).implement("WP01")
     assert (row.state, row.commits) == (State.FOR_REVIEW, 2)
@@ -102,7 +92,7 @@ def test_one_that_never_commits_has_failed_whatever_it_says(shops: ShopFactory, 
 
 def test_a_busy_provider_and_a_cut_stream_are_overcome(shops: ShopFactory, model: ModelServer) -> None:
     turns: list[Turn] = [
-        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), _commit(),
+        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), committed(),
     ]  # fmt: skip
     shop = _shop(shops, model.play(*turns))
     row = shop.implement("WP01")
@@ -141,14 +131,14 @@ def test_one_that_hangs_is_ended_in_time(shops: ShopFactory, model: ModelServer)
 
 
 def test_a_flood_is_kept_within_bounds(shops: ShopFactory, model: ModelServer) -> None:
-    shop = _shop(shops, model.play((Flood(3_000_000), Write("src/wp01.txt", "one\n")), _commit()))
+    shop = _shop(shops, model.play((Flood(3_000_000), Write("src/wp01.txt", "one\n")), committed()))
     row = shop.implement("WP01")
     assert row.state is State.FOR_REVIEW, row.reason
     assert (shop.state / "sessions" / str(row.session) / "events.jsonl").stat().st_size < 1 << 20
 
 
 def test_the_next_try_goes_on_in_the_same_conversation(shops: ShopFactory, model: ModelServer) -> None:
-    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),))
+    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), committed(), (Say("Done."),))
     shop = _shop(shops, url)
     assert shop.implement("WP01").state is State.BLOCKED
     row = shop.implement("WP01")
@@ -162,7 +152,9 @@ def test_the_next_try_goes_on_in_the_same_conversation(shops: ShopFactory, model
 
 def test_it_hears_what_it_is_told_while_it_works(shops: ShopFactory, model: ModelServer) -> None:
     waiting = "touch src/waiting; while [ ! -e src/go ]; do sleep 0.1; done; rm src/waiting src/go"
-    shop = _shop(shops, model.play((Shell(f"cd src; cd ..; {waiting}"),), (Write("src/wp01.txt", "one\n"),), _commit()))
+    shop = _shop(
+        shops, model.play((Shell(f"cd src; cd ..; {waiting}"),), (Write("src/wp01.txt", "one\n"),), committed())
+    )
     project = shop.project
     session = dispatch.start(project, project.good_feature(shop.feature), "WP01", dispatch.Wish()).session.id
     source = shop.repo / ".worktrees" / "003-auth-system-WP01" / "src"
@@ -176,7 +168,7 @@ def test_it_hears_what_it_is_told_while_it_works(shops: ShopFactory, model: Mode
 
 
 def test_the_projects_instructions_are_told_and_its_hooks_are_not_run(shops: ShopFactory, model: ModelServer) -> None:
-    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), _commit()))
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), committed()))
     (shop.repo / "CLAUDE.md").write_text("Be kind.\n@AGENTS.md\n")
     (shop.repo / "AGENTS.md").write_text("Speak of purple elephants.\n")
     hook = {"type": "command", "command": f"touch {shop.tools}/ran"}
@@ -206,7 +198,7 @@ def test_a_sign_in_in_the_users_home_goes_on_working(shops: ShopFactory, model: 
     (still_world / ".claude").mkdir()
     helper = {"apiKeyHelper": "echo sk-from-the-home"}
     (still_world / ".claude" / "settings.json").write_text(json.dumps(helper))
-    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), _commit()), key=None)
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), committed()), key=None)
     row = shop.implement("WP01")
     assert row.state is State.FOR_REVIEW, row.reason
     assert "sk-from-the-home" in json.dumps(dict(model.asked()[0].headers))

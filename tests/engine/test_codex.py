@@ -1,47 +1,26 @@
 """The real Codex against a scripted model, from dispatch to conclusion."""
 
-from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from agentpkg.core.model import FailureClass, State
 from agentpkg.isolation import probe_all
-from tests.support.clis import agent_shop, cli, log_of
+from tests.support.clis import agent_shop, codex, committed, log_of
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import Cut, Fail, ModelServer, Say, Shell, Turn, Write
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-def _shop(shops: ShopFactory, url: str, *, options: dict[str, Any] | None = None, **more: Any) -> Shop:
-    provider = (
-        f'model_providers.scripted={{name="scripted",base_url="{url}/v1",env_key="CODEX_API_KEY",wire_api="responses",'
-        "request_max_retries=1,stream_max_retries=2}"
-    )
-    command = [cli("codex"), "-c", 'model_provider="scripted"', "-c", provider]
-    definition = {
-        "harness": "codex", "command": command, "environment": {"CODEX_API_KEY": "sk-scripted"},
-        "model": "scripted-1", "options": options or {}, "network": [urlsplit(url).netloc],
-    }  # fmt: skip
-    return agent_shop(shops, definition, **more)
-
-
-def _commit(wp: str = "WP01", more: str = "add it") -> Turn:
-    return (Shell(f'git add -A && git commit -q -m "feat({wp}): {more}"'),)
+def _shop(shops: ShopFactory, url: str, **more: Any) -> Shop:
+    return agent_shop(shops, codex(url), **more)
 
 
 def test_it_does_a_package_in_its_sandbox(shops: ShopFactory, model: ModelServer) -> None:
     outside = shops.root / "outside"
     turns: list[Turn] = [
-        (Say("I begin."), Write("src/wp01.txt", "one\n")), _commit(),
+        (Say("I begin."), Write("src/wp01.txt", "one\n")), committed(),
         (Shell(f"echo no > {outside}; git update-ref -d refs/heads/main; mktemp"),), (Say("All is done."),),
     ]  # fmt: skip
     shop = _shop(shops, model.play(*turns))
@@ -59,7 +38,12 @@ def test_it_does_a_package_in_its_sandbox(shops: ShopFactory, model: ModelServer
 def test_it_works_in_agentpkgs_own_sandbox(shops: ShopFactory, model: ModelServer) -> None:
     if not probe_all()["strong"].works:
         pytest.skip("no sandbox here")
-    turns: list[Turn] = [(Write("docs/no.md", "no\n"),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),)]
+    turns: list[Turn] = [
+        (Write("docs/no.md", "no\n"),),
+        (Write("src/wp01.txt", "one\n"),),
+        committed(),
+        (Say("Done."),),
+    ]
     shop = _shop(shops, model.play(*turns), level="strong")
     row = shop.implement("WP01")
     assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
@@ -69,7 +53,7 @@ def test_it_works_in_agentpkgs_own_sandbox(shops: ShopFactory, model: ModelServe
 def test_a_write_outside_the_scope_is_refused_with_the_reason(shops: ShopFactory, model: ModelServer) -> None:
     turns: list[Turn] = [
         (Write("docs/outside.md", "no\n"),), (Write("../above.txt", "no\n"),), (Shell("cargo test --all"),),
-        (Write("src/wp01.txt", "one\n"),), _commit(),
+        (Write("src/wp01.txt", "one\n"),), committed(),
     ]  # fmt: skip
     shop = _shop(shops, model.play(*turns), agent={"constraints": {"forbidden_commands": ["cargo test"]}})
     row = shop.implement("WP01")
@@ -89,7 +73,7 @@ def test_one_that_never_commits_has_failed_whatever_it_says(shops: ShopFactory, 
 
 def test_a_busy_provider_and_a_cut_stream_are_overcome(shops: ShopFactory, model: ModelServer) -> None:
     turns: list[Turn] = [
-        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), _commit(),
+        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), committed(),
     ]  # fmt: skip
     row = _shop(shops, model.play(*turns)).implement("WP01")
     assert row.state is State.FOR_REVIEW, row.reason
@@ -103,7 +87,7 @@ def test_an_overloaded_provider_is_told_as_such(shops: ShopFactory, model: Model
 def test_the_next_try_goes_on_in_the_same_conversation_and_counts_its_own_tokens(
     shops: ShopFactory, model: ModelServer
 ) -> None:
-    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), _commit(), (Say("Done."),))
+    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), committed(), (Say("Done."),))
     shop = _shop(shops, url)
     assert shop.implement("WP01").state is State.BLOCKED
     row = shop.implement("WP01")
@@ -114,7 +98,7 @@ def test_the_next_try_goes_on_in_the_same_conversation_and_counts_its_own_tokens
 
 
 def test_a_projects_own_hooks_are_not_run_and_its_instructions_are_read(shops: ShopFactory, model: ModelServer) -> None:
-    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), _commit()))
+    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), committed()))
     (shop.repo / "AGENTS.md").write_text("Speak of purple elephants.\n")
     (shop.repo / ".codex").mkdir()
     head = '[[hooks.PreToolUse]]\nmatcher="*"\n[[hooks.PreToolUse.hooks]]\ntype="command"\n'

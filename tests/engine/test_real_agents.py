@@ -1,7 +1,5 @@
 """What ``agents list`` and ``agents test`` say of real programs."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from agentpkg.engine import agents
@@ -10,12 +8,6 @@ from tests.support.engine_shop import ShopFactory
 from tests.support.models import ModelServer, Say, Shell, Write
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
 
 
 def test_they_say_whether_they_are_signed_in_without_spending(shops: ShopFactory, model: ModelServer) -> None:

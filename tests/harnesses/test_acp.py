@@ -6,7 +6,7 @@ import pytest
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.core.scope import Scope
-from agentpkg.harnesses.acp_permission import answer, refuse
+from agentpkg.harnesses.acp_permission import answer, judge
 from agentpkg.harnesses.acp_stream import AcpReader
 from agentpkg.harnesses.base import Reply
 from tests.support.sessions_jobs import job
@@ -105,12 +105,13 @@ def test_a_request_is_answered_for_this_once_by_the_scope(talk: Talk, tmp_path: 
     ],
 )  # fmt: skip
 def test_calls_are_judged_by_whatever_they_tell(tmp_path: Path, call: dict[str, Any], word: str | None) -> None:
-    found = refuse(call, SCOPE, str(tmp_path))
-    assert (found is None) if word is None else (word in str(found))
+    found = judge(call, SCOPE, str(tmp_path))
+    assert found.decision == ("allow" if word is None else "ask" if "nothing is known" in word else "deny")
+    assert str(word or "") in found.why
 
 
-def test_nothing_is_ever_allowed_for_good(tmp_path: Path) -> None:
-    found = answer({"toolCall": {"kind": "read"}, "options": OPTIONS[:1]}, SCOPE, str(tmp_path))
+def test_nothing_is_ever_allowed_for_good() -> None:
+    found = answer({"toolCall": {"kind": "read"}, "options": OPTIONS[:1]}, None)
     assert found.option is None
     assert found.refused
 

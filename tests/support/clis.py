@@ -10,10 +10,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.engine_shop import Shop, ShopFactory
+from tests.support.models import Shell, Turn
 
 # read here, since the still world takes it away
 _FOLDER = os.environ.get("AGENTPKG_TEST_CLIS")
@@ -31,12 +33,56 @@ def cli(name: str, *, required: bool = True) -> str:
     return os.path.abspath(found)
 
 
+def claude(url: str, key: str | None = "sk-scripted") -> dict[str, Any]:
+    """Claude Code with the model at ``url``."""
+    return {"harness": "claude-code", "command": [cli("claude")], "environment": _anthropic(url, key)}
+
+
+def _anthropic(url: str, key: str | None) -> dict[str, str]:
+    environment = {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_MAX_RETRIES": "2"}
+    return environment | ({"ANTHROPIC_API_KEY": key} if key else {})
+
+
+def codex(url: str) -> dict[str, Any]:
+    """Codex with the model at ``url``."""
+    provider = (
+        f'model_providers.scripted={{name="scripted",base_url="{url}/v1",env_key="CODEX_API_KEY",wire_api="responses",'
+        "request_max_retries=1,stream_max_retries=2}"
+    )
+    command = [cli("codex"), "-c", 'model_provider="scripted"', "-c", provider]
+    return {
+        "harness": "codex", "command": command, "environment": {"CODEX_API_KEY": "sk-scripted"},
+        "model": "scripted-1", "network": [urlsplit(url).netloc],
+    }  # fmt: skip
+
+
+def claude_by_acp(url: str) -> dict[str, Any]:
+    """Claude Code over the Agent Client Protocol."""
+    return {"harness": "acp", "command": [cli("claude-code-acp")], "environment": _anthropic(url, "sk-scripted")}
+
+
+def opencode(url: str) -> dict[str, Any]:
+    """opencode over the Agent Client Protocol."""
+    models = {"scripted-1": {"name": "scripted-1"}}
+    provider = {"npm": "@ai-sdk/openai-compatible", "name": "scripted", "models": models,
+                "options": {"baseURL": f"{url}/v1", "apiKey": "sk-scripted"}}  # fmt: skip
+    config = {"model": "scripted/scripted-1", "small_model": "scripted/scripted-1", "provider": {"scripted": provider}}
+    environment = {"OPENCODE_CONFIG_CONTENT": json.dumps(config), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+    return {"harness": "acp", "command": [cli("opencode"), "acp"], "environment": environment}
+
+
+def committed(wp: str = "WP01", more: str = "add it") -> Turn:
+    """The turn in which a model commits everything."""
+    return (Shell(f'git add -A && git commit -q -m "feat({wp}): {more}"'),)
+
+
 def agent_shop(
     shops: ShopFactory,
     definition: Mapping[str, Any],
     *,
     agent: Mapping[str, Any] | None = None,
     level: str = "basic",
+    settings: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Shop:
     """A shop whose default agent is called ``robot``.
@@ -45,6 +91,7 @@ def agent_shop(
         definition: its entry under ``agents``.
         agent: more keys of the section ``agent``.
         level: of isolation.
+        settings: more sections.
         more: for the factory.
     """
     shop = shops(**more)
@@ -54,6 +101,7 @@ def agent_shop(
         "isolation": {"level": level},
         "review": {"checks": [{"name": "ok", "run": "true"}]},
         "nats": {"server": str(shop.repo / "no-nats-server")},
+        **(settings or {}),
     }
     # JSON is YAML
     (shop.repo / ".kittify" / "config.yaml").write_text(json.dumps(config))

@@ -33,9 +33,9 @@ class Asked:
 
 
 def ask(tx: Transaction, row: PackageRow, asked: Asked) -> QuestionRow:
-    """Puts a question about a package into the queue; an open one of its kind that it replaces expires."""
-    for old in _open(tx, row, asked.kind, asked.session):
-        expire(tx, row, old, "there is a new candidate" if asked.kind == questions.APPROVAL else "it is asked anew")
+    """Puts a question about a package into the queue; an open one about an older candidate expires."""
+    for old in _open(tx, row, asked.kind, asked.session) if asked.kind == questions.APPROVAL else ():
+        expire(tx, row, old, "there is a new candidate")
     question = QuestionRow(
         tx.next_question(), asked.kind, row.feature, row.wp, asked.session, asked.subject, asked.text, asked.details,
         asked.options, asked.fallback, asked.deadline, asked.people, asked.approvers, asked.excluded, tx.now(),
@@ -45,7 +45,7 @@ def ask(tx: Transaction, row: PackageRow, asked: Asked) -> QuestionRow:
         "kind": "question", "question": question.number, "about": question.kind, "candidate": question.subject,
         "text": question.text, "needs": question.details.get("needs"), "people": question.people,
         "approvers": list(question.approvers), "excluded": list(question.excluded), "deadline": question.deadline,
-        "default": question.fallback,
+        "default": question.fallback, "session": question.session,
     }  # fmt: skip
     entry = _entry(tx, row, said)
     tell(tx, question, "asked", entry, {"text": question.text, "options": list(question.options),

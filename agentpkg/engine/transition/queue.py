@@ -15,6 +15,14 @@ def tell(tx: Transaction, question: QuestionRow, what: str, entry: Entry, more: 
     tx.emit(f"feature.{question.feature}.wp.{question.wp}.question.{what}", {**said, **more}, entry=entry)
 
 
+def withdraw_of(tx: Transaction, session: str, row: PackageRow, entry: Entry) -> None:
+    """Takes back what an agent has asked and nobody has answered, since its session is over."""
+    for question in tx.questions(row.feature, row.wp, kind=questions.PERMISSION, open_only=True):
+        if question.session == session:
+            tx.put_question(replace(question, state="withdrawn", closed_at=tx.now()))
+            tell(tx, question, "closed", entry, {"state": "withdrawn", "reason": "its session is over"})
+
+
 def withdraw(tx: Transaction, row: PackageRow, entry: Entry) -> None:
     """Takes back what was asked, and what was answered, about a package that does not wait for review any more."""
     if row.state is State.FOR_REVIEW:

@@ -14,6 +14,7 @@ from agentpkg.core.model import (
     State,
 )
 from agentpkg.engine.transition.door import change, open_dependencies, require
+from agentpkg.engine.transition.queue import withdraw_of
 from agentpkg.ledger.ledger import Transaction
 
 
@@ -119,6 +120,7 @@ def finish(tx: Transaction, session_id: str, end: End, told_by: str | None = Non
     entry = change(tx, row, new, told_by or actor, said, before=lambda entry: _emit_completed(tx, session, end, entry))
     tx.put_package(replace(new, finished_at=entry.timestamp))
     tx.put_session(_ended(session, end, entry.timestamp))
+    withdraw_of(tx, session_id, row, entry)
     return new
 
 
