@@ -17,6 +17,7 @@ from agentpkg.git.private import enter, make_private
 from agentpkg.git.repo import git_program
 from agentpkg.git.worktrees import create
 from agentpkg.isolation import Place, Walls, choose
+from agentpkg.secrets.finder import Finder
 
 #: commits of one admission
 COMMITS = 10
@@ -81,7 +82,7 @@ def _request(scene: Scene, folder: Path, branch: str, walls: Walls) -> Request:
     def enclose(reads: Sequence[Path], writes: Sequence[Path]) -> tuple[str, ...]:
         return walls.reader(git_program(), tuple(map(str, reads)), tuple(map(str, writes)))
 
-    return Request(private, branch, base, (base,), lambda data: None, enclose=enclose)
+    return Request(private, branch, base, (base,), Finder({}), enclose=enclose)
 
 
 def _commit(scene: Scene, where: Path, text: str) -> None:

@@ -227,7 +227,7 @@ def _request(desk: Desk, plan: SessionPlan, redactor: Redactor) -> Request:
     now = desk.repository.git.run("rev-parse", "--verify", "-q", f"refs/heads/{plan.target}^{{commit}}", ok=(0, 1)).text
     return Request(
         private=Path(plan.private), branch=plan.branch, old=plan.old_head,
-        targets=tuple(tip for tip in (plan.base, now) if tip), find_secret=redactor.find,
+        targets=tuple(tip for tip in (plan.base, now) if tip), secrets=redactor.finder,
         guard=Guard(plan.features_dirs), foreign=tuple(_foreign(desk, plan)), enclose=enclosing(plan),
     )  # fmt: skip
 
@@ -284,7 +284,7 @@ def _named_secret(desk: Desk, plan: SessionPlan, redactor: Redactor) -> str | No
     except GitFailed:
         # a tree that cannot be looked at shows no names to a review either
         return None
-    return redactor.find("\0".join(found.untracked).encode("utf-8", "surrogateescape"))
+    return redactor.finder.find("\0".join(found.untracked).encode("utf-8", "surrogateescape"))
 
 
 def _unblock(worktree: Path, folder: Path) -> None:

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from agentpkg import files
-from agentpkg.git.admission_contents import SecretFinder, SecretScan, link_findings, read_contents
+from agentpkg.git.admission_contents import SecretScan, link_findings, read_contents
 from agentpkg.git.admission_policy import Finding, Guard, Rule
 from agentpkg.git.control import alternates_line
 from agentpkg.git.diff import TREE, Commit, Entry, changed_paths, each_commit
@@ -25,6 +25,7 @@ from agentpkg.git.identity import agent_identity
 from agentpkg.git.incoming import Incoming, incoming
 from agentpkg.git.private import BASE, private_tip
 from agentpkg.git.repo import Enclose, Git, GitFailed, NoRoom, unenclosed
+from agentpkg.secrets.finder import Finder
 
 #: findings that are told; one is enough to refuse
 _TOLD = 50
@@ -86,7 +87,7 @@ class Request:
         branch: without ``refs/heads/``.
         old: the branch's tip at dispatch.
         targets: the target's tip at dispatch, and now; the newest last.
-        find_secret: gives the name of a secret in some bytes, or None.
+        secrets: finds values that may not come in.
         guard: paths that no session may change.
         foreign: tips of other sessions' branches, admitted or not.
         enclose: puts the one git that reads the private dir's objects behind walls.
@@ -96,7 +97,7 @@ class Request:
     branch: str
     old: str
     targets: tuple[str, ...]
-    find_secret: SecretFinder
+    secrets: Finder
     guard: Guard = field(default_factory=Guard)
     foreign: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -116,7 +117,7 @@ def admit(repo: Repository, control: Git, request: Request) -> Admitted | Refuse
         raise
     except GitFailed as failed:
         said = str((failed.details["stderr"] or [failed.message])[-1])
-        told = said if request.find_secret(os.fsencode(said)) is None else "git's own words hold a secret"
+        told = said if request.secrets.find(os.fsencode(said)) is None else "git's own words hold a secret"
         if any(words in said for words in _MACHINE):
             return _refused("machine", f"the machine failed: {told}")
         return _refused("objects", f"its objects cannot be taken: {told}")
@@ -160,13 +161,13 @@ class _Admission:
             parents = _new_commits(arrived.git, self.tip, excluded, limits.seconds)
             ids = list(parents)
             changes = dict(each_commit(arrived.git, ids, limits.seconds))
-            contents = read_contents(arrived.git, ids, changes, request.find_secret, limits.seconds)
+            contents = read_contents(arrived.git, ids, changes, request.secrets, limits.seconds)
             if contents.commits.keys() != parents.keys():
                 return _refused("limit", "a commit of several megabytes")
             own = [contents.commits[sha] for sha in ids]
             found = self._history(arrived.git, parents)
             found += islice(self._policy(arrived.git, own, changes), _TOLD)
-            found += islice(SecretScan(arrived.git, request.find_secret, contents).findings(own, changes), _TOLD)
+            found += islice(SecretScan(arrived.git, request.secrets, contents).findings(own, changes), _TOLD)
             found += islice(link_findings(arrived.git, self.tip, ids, changes, contents), _TOLD)
             if found:
                 return Refused(tuple(self._safe(f) for f in found[:_TOLD]))
@@ -228,7 +229,7 @@ class _Admission:
 
     def _safe(self, finding: Finding) -> Finding:
         """A finding that tells no secret: a path may hold one."""
-        held = self.request.find_secret(os.fsencode(finding.path)) if finding.path else None
+        held = self.request.secrets.find(os.fsencode(finding.path)) if finding.path else None
         return finding if held is None else Finding(finding.rule, finding.commit, "", finding.message)
 
     def _enter(self, arrived: Incoming) -> Refused | None:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,9 +10,7 @@ from agentpkg.git.admission_policy import Finding
 from agentpkg.git.diff import EXECUTABLE, FILE, LINK, Commit, Entry, parse_commit, read_objects, stream_objects
 from agentpkg.git.links import escapes
 from agentpkg.git.repo import Git, GitFailed
-
-#: gives the name of a secret whose value is in these bytes, in any shape, or None
-SecretFinder = Callable[[bytes], str | None]
+from agentpkg.secrets.finder import Finder, Piece
 
 #: bytes of an object that are searched at once, and how many of them again with the next ones
 _CHUNK, _OVERLAP = 8 << 20, 1 << 18
@@ -33,16 +31,18 @@ class Contents:
     Attributes:
         commits: the commits by id, in the order asked for.
         secrets: the name of a secret in an object, by the object's id.
+        pieces: pieces of secrets in an object, by the object's id.
         links: the content of each new symbolic link, by blob id; None for one that no system would take.
     """
 
     commits: dict[str, Commit] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    pieces: dict[str, frozenset[Piece]] = field(default_factory=dict)
     links: dict[str, str | None] = field(default_factory=dict)
 
 
 def read_contents(
-    git: Git, ids: Sequence[str], changes: Mapping[str, Sequence[Entry]], find: SecretFinder, timeout: float
+    git: Git, ids: Sequence[str], changes: Mapping[str, Sequence[Entry]], find: Finder, timeout: float
 ) -> Contents:
     """Reads the commits and every blob they bring, in bounded memory.
 
@@ -65,13 +65,15 @@ def read_contents(
     return out
 
 
-def _take(out: Contents, links: set[str], sha: str, kind: str, data: "_Part", find: SecretFinder) -> bool:
+def _take(out: Contents, links: set[str], sha: str, kind: str, data: "_Part", find: Finder) -> bool:
     """Looks at one part of an object; True when it was the last one."""
     if kind == "missing":
         raise GitFailed(("cat-file", "--batch"), 1, f"{sha} is missing".encode())
-    name = find(data.bytes)
+    name = find.find(data.bytes)
     if name is not None:
         out.secrets.setdefault(sha, name)
+    if pieces := find.pieces(data.bytes):
+        out.pieces[sha] = out.pieces.get(sha, frozenset()) | pieces
     # a commit that does not begin here is one of many megabytes: left out, which refuses it
     if kind == "commit" and data.last and data.bytes.startswith(b"tree "):
         out.commits[sha] = parse_commit(sha, data.bytes)
@@ -101,19 +103,44 @@ class SecretScan:
     """Which secret values the commits *add*: what the parent's file already had is nobody's leak."""
 
     git: Git
-    find: SecretFinder
+    find: Finder
     contents: Contents
 
-    def findings(self, commits: Iterable[Commit], changes: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
+    def findings(self, commits: Sequence[Commit], changes: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
         """The secrets that commits add; names, never values."""
+        found = False
         for commit in commits:
-            yield from self._of_commit(commit, changes.get(commit.sha, ()))
+            for finding in self._of_commit(commit, changes.get(commit.sha, ())):
+                found = True
+                yield finding
+        if not found:
+            yield from self._in_pieces(commits, changes)
+
+    def _in_pieces(self, commits: Sequence[Commit], changes: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
+        """A value that the commits bring bit by bit: what each of them adds, taken together."""
+        places: dict[tuple[str, str], frozenset[Piece]] = {}
+        for commit in commits:
+            entries = changes.get(commit.sha, ())
+            names = [os.fsencode(e.path) for e in entries if e.is_new]
+            said = self.find.pieces(b"\n".join(names)) | self.contents.pieces.get(commit.sha, frozenset())
+            places[commit.sha, ""] = said
+            for entry in entries:
+                # one that holds a whole value has been judged
+                new = self.contents.pieces.get(entry.blob, frozenset())
+                if new and entry.blob not in self.contents.secrets:
+                    before = self._small(_before(entry, entries))
+                    places[commit.sha, entry.path] = new.difference(*(self.find.pieces(data) for _, data in before))
+        name = self.find.whole(set().union(*places.values()))
+        if name is not None:
+            for (sha, path), pieces in places.items():
+                if any(piece[0] == name for piece in pieces):
+                    yield Finding("secret", sha, path, f"the secret {name} comes in pieces, of which this holds some")
 
     def _of_commit(self, commit: Commit, entries: Sequence[Entry]) -> Iterator[Finding]:
         if name := self.contents.secrets.get(commit.sha):
             yield Finding("secret", commit.sha, "", f"the commit's message or identity holds the secret {name}")
         names = [os.fsencode(e.path) for e in entries if e.is_new]
-        if names and (name := self.find(b"\n".join(names))):
+        if names and (name := self.find.find(b"\n".join(names))):
             yield Finding("secret", commit.sha, "", f"the name of a file holds the secret {name}")
         for entry in entries:
             if entry.blob in self.contents.secrets and (name := self._added(commit, entry, entries)):
@@ -123,11 +150,7 @@ class SecretScan:
         name = self.contents.secrets[entry.blob]
         if any(entry.blob in self._tree(parent) for parent in commit.parents):
             return None
-        before = [blob for mode, blob in entry.old if mode in _FILES]
-        if not before:
-            # a file that was moved and edited: what it was before is among the deleted ones
-            before = [blob for e in entries if e.is_deleted for mode, blob in e.old if mode in _FILES]
-        old = [data for _, data in self._small(before)]
+        old = [data for _, data in self._small(_before(entry, entries))]
         known = {found for data in old for found in self._all(data.split(b"\n"), data)}
         if name not in known:
             return name
@@ -140,7 +163,7 @@ class SecretScan:
     def _all(self, lines: Iterable[bytes], whole: bytes) -> Iterator[str]:
         # the finder names one secret at a time, so several in one file only show when the lines are looked at alone
         for piece in (whole, *lines):
-            if found := self.find(piece):
+            if found := self.find.find(piece):
                 yield found
 
     def _small(self, blobs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -153,6 +176,12 @@ class SecretScan:
     @cached_property
     def _trees(self) -> dict[str, str]:
         return {}
+
+
+def _before(entry: Entry, entries: Sequence[Entry]) -> list[str]:
+    """The blobs that a file had before; of one that was moved and edited they are among the deleted ones."""
+    before = [blob for mode, blob in entry.old if mode in _FILES]
+    return before or [blob for e in entries if e.is_deleted for mode, blob in e.old if mode in _FILES]
 
 
 def link_findings(

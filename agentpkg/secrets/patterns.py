@@ -12,6 +12,10 @@ SHORTEST = 6
 #: characters of the shortest line of a longer value that is redacted by itself
 _SHORTEST_LINE = 16
 
+#: characters of the shortest half of a value that is redacted by itself, and of the longest value that has halves: what
+#: is longer has lines
+_SHORTEST_HALF, _LONGEST_HALVED = 8, 256
+
 
 def patterns(value: str) -> frozenset[str]:
     """``value`` plain, reversed, in hex, ``\\xNN``, URL, JSON and HTML escapes, base64 and base32.
@@ -24,6 +28,17 @@ def patterns(value: str) -> frozenset[str]:
     return frozenset(pattern for pattern in found if len(pattern) >= SHORTEST)
 
 
+def nested_patterns(value: str) -> frozenset[str]:
+    """``value`` in base64 or hex, and that in base64 once more; for whoever has the time to look for them."""
+    raw = value.encode("utf-8", "surrogateescape")
+    once = [
+        value[::-1].encode("utf-8", "surrogateescape"),
+        raw.hex().encode(),
+        *(one.encode() for one in _inner(raw, 6, base64.b64encode)),
+    ]
+    return frozenset(twice for one in once for twice in _inner(one, 6, base64.b64encode) if len(twice) >= SHORTEST)
+
+
 def line_patterns(value: str) -> frozenset[str]:
     """The patterns of each long line of a value of several lines, such as a key in PEM: streams are cut into lines."""
     lines = [line.strip() for line in value.splitlines()]
@@ -31,6 +46,14 @@ def line_patterns(value: str) -> frozenset[str]:
     if len(lines) < 2:
         return frozenset()
     return frozenset().union(*(patterns(line) for line in lines))
+
+
+def halves(value: str) -> frozenset[str]:
+    """Every half of a value that is long enough for that: an agent may say one after the other."""
+    length = len(value) // 2
+    if length < _SHORTEST_HALF or len(value) > _LONGEST_HALVED:
+        return frozenset()
+    return frozenset(value[at : at + length] for at in range(len(value) - length + 1))
 
 
 def _hex(raw: bytes) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Secret values taken out of text before anything is stored, sent or shown, and found in what an agent commits.
+"""Secret values taken out of text before anything is stored, sent or shown.
 
 The order matters: terminal controls first, then the values, or a control in the middle of a value would hide it. Line
 breaks do not hide one either: ``base64`` and its like wrap what they print.
@@ -6,12 +6,13 @@ breaks do not hide one either: ``base64`` and its like wrap what they print.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
 from agentpkg.secrets.controls import ControlStripper, strip_controls
-from agentpkg.secrets.patterns import SHORTEST, line_patterns, patterns
+from agentpkg.secrets.finder import Finder
+from agentpkg.secrets.patterns import SHORTEST, halves, line_patterns, patterns
 from agentpkg.secrets.secret import Secret
 
 #: what stands in the place of a secret
@@ -22,7 +23,6 @@ _HEAD = 4
 
 #: characters of a pattern before a line break at the end of what has come, for which the rest is waited for
 _ACROSS = 8
-_BREAKS = b"\r\n"
 
 _Span = tuple[int, int]
 
@@ -34,18 +34,21 @@ class Redactor:
     because the longest tail that could be the beginning of one is held back until it is decided.
 
     Args:
-        secrets: values by name; :meth:`find` tells the name.
-        also: values that are redacted but not looked for by :meth:`find`, as those of files copied into a worktree.
+        secrets: values by name.
+        also: values that are redacted but not looked for by :attr:`finder`, as those of files copied into a worktree.
+
+    Attributes:
+        finder: looks for the secrets in what is committed.
     """
 
     def __init__(self, secrets: Mapping[str, str | Secret], also: Iterable[str] = ()) -> None:
-        named = {name: patterns(_plain(value)) for name, value in secrets.items()}
-        texts = [*(_plain(value) for value in secrets.values()), *also]
-        found = frozenset[str]().union(*(patterns(text) | line_patterns(text) for text in texts))
+        named = {name: _plain(value) for name, value in secrets.items()}
+        found = frozenset[str]().union(*(patterns(text) | line_patterns(text) for text in (*named.values(), *also)))
+        found = found.union(*map(halves, named.values()))
         # the stream has been stripped of controls when it is searched, so the patterns are too
         found = frozenset(clean for one in found if len(clean := strip_controls(one).replace("\n", "")) >= SHORTEST)
         self._patterns = tuple(sorted(found, key=lambda one: (-len(one), one)))
-        self._encoded = {name: tuple(_encoded(_plain(secrets[name]), found)) for name, found in named.items()}
+        self.finder = Finder(named)
         self._heads = _by_head(self._patterns)
         self._stubs = {pattern[:length] for pattern in self._patterns for length in range(1, _HEAD)}
         self._longest = len(self._patterns[0]) if self._patterns else 1
@@ -87,14 +90,6 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.redact_value(item) for item in value]
         return value
-
-    def find(self, data: bytes) -> str | None:
-        """The name of the first secret whose value is in ``data`` in any shape, None when there is none."""
-        flat = data.translate(None, _BREAKS)
-        for name, encoded in self._encoded.items():
-            if any(pattern in flat for pattern in encoded):
-                return name
-        return None
 
     def _take(self, text: str, *, last: bool) -> str:
         text = self._held + text
@@ -156,12 +151,6 @@ def _flattened(text: str) -> tuple[str, Callable[[int], int]]:
     # of each line break, how many characters of the flat text stand before it
     before = [found.start() - number for number, found in enumerate(re.finditer("\n", text))]
     return text.replace("\n", ""), lambda place: place + bisect_right(before, place)
-
-
-def _encoded(value: str, found: Iterable[str]) -> Iterator[bytes]:
-    yield from (one.encode("utf-8", "surrogateescape").translate(None, _BREAKS) for one in found)
-    # both orders of UTF-16, since the first and the last zero are left off
-    yield value.encode("utf-16-le", "surrogatepass")[:-1]
 
 
 def _by_head(found: Sequence[str]) -> dict[str, list[str]]:

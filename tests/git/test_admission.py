@@ -12,17 +12,12 @@ import pytest
 from agentpkg.git.admission import Admitted, Limits, NothingNew, Refused, Request, admit
 from agentpkg.git.admission_policy import Guard, folded
 from agentpkg.git.links import escapes
+from agentpkg.secrets.finder import Finder
 from tests.git.support import BRANCH, Package, package
 from tests.support.repos import ScratchFactory, commit, git
 
 SECRET = "hunter2-hunter2"
-
-
-def finder(data: bytes) -> str | None:
-    for name, value in (("TOKEN", SECRET.encode()), ("OTHER", b"swordfish-42")):
-        if value in data:
-            return name
-    return None
+FINDER = Finder({"TOKEN": SECRET, "OTHER": "swordfish-42"})
 
 
 class Session(Package):
@@ -61,7 +56,7 @@ class Session(Package):
 
     def request(self, foreign: Sequence[str] = (), limits: Limits | None = None) -> Request:
         now = git(self.repo.work_tree, "rev-parse", "refs/heads/main")
-        return Request(self.s, BRANCH, self.old, (self.base, now), finder, Guard(), tuple(foreign), limits or Limits())
+        return Request(self.s, BRANCH, self.old, (self.base, now), FINDER, Guard(), tuple(foreign), limits or Limits())
 
     def refused(self, rule: str) -> Refused:
         """Admits, and checks that nothing of it entered the repository."""
@@ -535,3 +530,14 @@ def test_a_machine_that_fails_says_nothing_of_the_commits(session: Session, left
     assert isinstance(refused, Refused)
     assert refused.by_machine, refused
     assert isinstance(session.admit(), Admitted)
+
+
+def test_a_secret_in_pieces_is_refused_wherever_they_are_and_known_ones_do_not_count(session: Session) -> None:
+    session.commit({"src/a.py": f"a = '{SECRET[:8]}'\n"})
+    session.commit({"src/c.py": "c = 1\n"}, f"feat(WP02): {SECRET[7:]}")
+    found = session.refused("secret").findings
+    assert {(f.path, f.message) for f in found} == {
+        ("src/a.py", "the secret TOKEN comes in pieces, of which this holds some"),
+        ("", "the secret TOKEN comes in pieces, of which this holds some"),
+    }
+    assert SECRET[:8] not in str(found)

@@ -41,7 +41,7 @@ def test_every_shape_is_redacted_and_found(shape: str) -> None:
     assert safe.startswith("before ")
     assert safe.endswith(" after")
     assert not any(pattern in safe for pattern in patterns(VALUE))
-    assert redactor.find(f"a {text} b".encode()) == "KEY"
+    assert redactor.finder.find(f"a {text} b".encode()) == "KEY"
 
 
 def test_the_result_does_not_depend_on_how_the_stream_is_cut() -> None:
@@ -94,8 +94,8 @@ def test_a_key_of_several_lines_is_redacted_line_by_line_but_found_only_whole() 
     key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0\nBAQEFAASCBKcwggSjAgEAA\n-----END KEY-----\n"
     redactor = Redactor({"PEM": key})
     assert redactor.redact("line: BAQEFAASCBKcwggSjAgEAA") == "line: ***"
-    assert redactor.find(b"BAQEFAASCBKcwggSjAgEAA") is None
-    assert redactor.find(b"x" + key.encode()) == "PEM"
+    assert redactor.finder.find(b"BAQEFAASCBKcwggSjAgEAA") is None
+    assert redactor.finder.find(b"x" + key.encode()) == "PEM"
 
 
 def test_values_of_copied_files_are_redacted_but_do_not_refuse() -> None:
@@ -103,7 +103,7 @@ def test_values_of_copied_files_are_redacted_but_do_not_refuse() -> None:
     assert also == ("postgres://u:pw@h/db", "two words here", "some-long-value")
     redactor = Redactor({}, also)
     assert redactor.redact("url postgres://u:pw@h/db") == "url ***"
-    assert redactor.find(b"url postgres://u:pw@h/db") is None
+    assert redactor.finder.find(b"url postgres://u:pw@h/db") is None
 
 
 def test_data_of_events_is_redacted_in_keys_and_values() -> None:
@@ -123,7 +123,7 @@ def test_another_stream_starts_with_nothing_held() -> None:
 def test_without_secrets_text_only_loses_its_controls() -> None:
     redactor = Redactor({})
     assert redactor.feed("a\x1b[2Kb\n") + redactor.close() == "ab\n"
-    assert redactor.find(b"anything") is None
+    assert redactor.finder.find(b"anything") is None
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_line_breaks_hide_no_shape(shape: str, width: int) -> None:
     safe = Redactor({"KEY": VALUE}).redact(text)
     assert "***" in safe
     assert not any(pattern in safe.replace("\n", "") for pattern in patterns(VALUE))
-    assert Redactor({"KEY": VALUE}).find(text.replace("\n", "\r\n").encode()) == "KEY"
+    assert Redactor({"KEY": VALUE}).finder.find(text.replace("\n", "\r\n").encode()) == "KEY"
 
 
 def test_a_value_over_a_line_break_is_found_however_the_stream_is_cut() -> None:
@@ -186,4 +186,11 @@ def test_a_finished_line_does_not_wait_for_the_next_one() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_wide_text_in_a_commit_is_found(encoding: str) -> None:
-    assert Redactor({"KEY": VALUE}).find(f"key = {VALUE}!".encode(encoding)) == "KEY"
+    assert Redactor({"KEY": VALUE}).finder.find(f"key = {VALUE}!".encode(encoding)) == "KEY"
+
+
+def test_neither_half_of_a_value_is_said_alone() -> None:
+    value = "tok-Zq7vN2xW9pLk4RtY8bHs3MdF"
+    stream = Redactor({"KEY": value})
+    said = stream.feed(f"first: {value[:14]}\n") + stream.feed(f"then: {value[14:]}\n") + stream.close()
+    assert said == "first: ***\nthen: ***\n"
