@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentpkg.core import graph, questions
+from agentpkg.core import graph, overlap, questions
 from agentpkg.core.life import Life, LifeState
 from agentpkg.core.model import (
     Entry,
@@ -117,10 +117,13 @@ def status(seen: Seen) -> Json:
     done = seen.done()
     dependents = graph.dependents(dependencies)
     path, seconds = _critical(seen, in_stages(seen.feature, dependencies))
+    behind = _behind(seen)
     return {
         "feature": {**{k: v for k, v in feature_line(seen).items() if k != "progress"}, "target": seen.target},
         "progress": progress(seen),
-        "work_packages": [_package(seen, wp, dependencies, dependents, done) for wp in seen.ids()],
+        "work_packages": [
+            {**_package(seen, wp, dependencies, dependents, done), "behind": behind.get(wp, [])} for wp in seen.ids()
+        ],
         "critical_path": path,
         "estimate_seconds": seconds,
         "questions": [question(one) for one in seen.questions],
@@ -196,6 +199,16 @@ def _package(
         "retry_at": seen.retry_at.get(wp),
         "activity": seen.activity.get(session.id) if session and session.ended_at is None else None,
         "life": life(seen.life.get(session.id)) if session and session.ended_at is None else None,
+    }
+
+
+def _behind(seen: Seen) -> dict[str, list[Json]]:
+    """For each planned package, those that own the same files, go first and are not over yet."""
+    over = seen.over()
+    return {
+        wp: [{"wp": one.wp, "reason": one.reason} for one in those if one.wp not in over]
+        for wp, those in overlap.behind(seen.feature).items()
+        if seen.state(wp) is State.PLANNED
     }
 
 

@@ -57,7 +57,9 @@ def running_time(look: Look, package: Json) -> str:
 def suffix(look: Look, package: Json) -> str:
     """The most important fact of a package whose facts are not shown."""
     if package["state"] == "planned":
-        return f"waits for {some(package['blocked_by'])}" if package["blocked_by"] else ""
+        after = [one["wp"] for one in package.get("behind", ())]
+        goes = f"after {some(after)}" if after else ""
+        return f"waits for {some(package['blocked_by'])}" if package["blocked_by"] else goes
     if package["state"] == "done":
         return f"{render.count(package['commits'], 'commit')}, {render.ago(package['finished_at'], look.now)}"
     if package["state"] == "doing":
@@ -88,10 +90,20 @@ def _planned(look: Look, package: Json) -> _Facts:
     return [
         [f"Deliverables: {some(package['deliverables'])}" if package.get("deliverables") else None],
         [f"Waits for: {some(package['waits_for_stages'])}" if package.get("waits_for_stages") else None],
+        [_after(package)],
         [f"Blocked by: {some(waits)}" if waits else None,
          f"Depends on: {some(package['dependencies'])} ✓" if freed else None],
         [_estimate(package)],
     ]  # fmt: skip
+
+
+def _after(package: Json) -> str | None:
+    """The last of those that go first because they own the same files, and why."""
+    behind = package.get("behind")
+    if not behind:
+        return None
+    more = f" and {len(behind) - 1} more" if len(behind) > 1 else ""
+    return f"After: {behind[-1]['wp']}{more} ({render.safe(behind[-1]['reason'])})"
 
 
 def _doing(look: Look, package: Json) -> _Facts:

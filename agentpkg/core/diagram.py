@@ -7,6 +7,7 @@ from typing import Any
 
 from agentpkg.core.graph import critical_path, dependents, in_order, open_dependencies
 from agentpkg.core.model import Feature, State
+from agentpkg.core.overlap import Behind, behind
 from agentpkg.core.stages import in_stages
 
 #: deeper trees are drawn with the longest branch straight down, see :func:`text`
@@ -23,6 +24,7 @@ class Node:
         blocked_by: dependencies that are still open.
         ready: planned, with nothing open.
         stage: the stage it belongs to.
+        behind: packages that own the same files, go first and are not over yet.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Node:
     dependents: tuple[str, ...]
     estimate_seconds: int | None = None
     stage: str | None = None
+    behind: tuple[Behind, ...] = ()
 
     @property
     def status(self) -> str:
@@ -66,19 +69,21 @@ def view(
     home = {wp: stage.name for stage in feature.stages for wp in stage.packages}
     graph = {wp: package.dependencies for wp, package in feature.packages.items()}
     current = {wp: states.get(wp, State.PLANNED) for wp in graph}
-    behind = dependents(graph)
+    after = dependents(graph)
     finished = {wp for wp, state in current.items() if state is State.DONE}
+    over = {wp for wp, state in current.items() if state in (State.DONE, State.CANCELLED)}
+    first = behind(feature)
     nodes = []
     for wp in in_order(graph):
         package, state = feature.packages[wp], current[wp]
         open_ = tuple(need for need in open_dependencies(wp, graph, finished) if need not in done)
         ready = state is State.PLANNED and not open_ and wp not in waits
-        behind_it = tuple(behind[wp])
+        waits_behind = tuple(one for one in first.get(wp, ()) if one.wp not in over) if wp not in over else ()
         nodes.append(Node(
-            wp, package.title, state, ready, graph[wp], open_, behind_it, package.estimate_seconds, home.get(wp)
+            wp, package.title, state, ready, graph[wp], open_, tuple(after[wp]), package.estimate_seconds,
+            home.get(wp), waits_behind,
         ))  # fmt: skip
     seconds = {wp: package.estimate_seconds or 0 for wp, package in feature.packages.items()}
-    over = {wp for wp, state in current.items() if state in (State.DONE, State.CANCELLED)}
     path, total = critical_path(in_stages(feature, graph), seconds, over)
     return GraphView(feature.id, feature.title, tuple(nodes), tuple(path), total)
 
@@ -102,6 +107,7 @@ def as_json(graph: GraphView) -> dict[str, Any]:
             for node in graph.nodes
         ],
         "edges": [{"from": need, "to": node} for need, node in _edges(graph)],
+        "order": [{"from": one.wp, "to": wp, "reason": one.reason} for wp, one in _order(graph)],
         "critical_path": list(graph.critical_path),
         "estimate_seconds": graph.estimate_seconds,
     }
@@ -215,11 +221,19 @@ class _Tree:
     def _right(self, node: Node) -> str:
         others = [self._with_state(need) for need in node.blocked_by]
         waits = f"  waits for {_named(others)}" if others and node.state is not State.DONE else ""
-        return f"{node.status}{waits}" + (f"  ({node.stage})" if node.stage else "")
+        return f"{node.status}{waits}" + _after(node) + (f"  ({node.stage})" if node.stage else "")
 
     def _with_state(self, need: str) -> str:
         other = self.nodes.get(need)
         return f"{need} (cancelled)" if other and other.state is State.CANCELLED else need
+
+
+def _after(node: Node) -> str:
+    """The last of those that go first, and why: it goes after the others itself, as a rule."""
+    if not node.behind:
+        return ""
+    more = f" and {len(node.behind) - 1} more" if len(node.behind) > 1 else ""
+    return f"  after {node.behind[-1].wp}{more}: {node.behind[-1].reason}"
 
 
 def _clipped(label: str) -> str:
@@ -249,6 +263,7 @@ def mermaid(graph: GraphView) -> str:
         lines += ["    end"] if stage else []
     lines += [f'    {_name(other)}["{_html(other)}"]:::other' for other in _outside(graph)]
     lines += [f"    {_name(need)} --> {_name(node)}" for need, node in _edges(graph)]
+    lines += [f'    {_name(one.wp)} -. "{_html(one.reason)}" .-> {_name(wp)}' for wp, one in _nearest(graph)]
     used = {node.status for node in graph.nodes} | ({"other"} if _outside(graph) else set())
     lines += [f"    classDef {state} fill:{_COLOURS[state]},stroke:#6b7280,color:#111827" for state in sorted(used)]
     return "\n".join(lines) + "\n"
@@ -268,6 +283,8 @@ def dot(graph: GraphView) -> str:
     for need, name in _edges(graph):
         bold = " [penwidth=3]" if (need, name) in path else ""
         lines.append(f"  {_quoted(need)} -> {_quoted(name)}{bold};")
+    for wp, one in _nearest(graph):
+        lines.append(f"  {_quoted(one.wp)} -> {_quoted(wp)} [style=dashed, label={_quoted(one.reason)}];")
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -281,6 +298,17 @@ def _by_stage(graph: GraphView) -> list[tuple[str | None, list[Node]]]:
 
 def _edges(graph: GraphView) -> Iterable[tuple[str, str]]:
     return ((need, node.id) for node in graph.nodes for need in node.dependencies)
+
+
+def _order(graph: GraphView) -> Iterable[tuple[str, Behind]]:
+    """The edges that shared files add: a package, and one that goes before it."""
+    return ((node.id, one) for node in graph.nodes for one in node.behind)
+
+
+def _nearest(graph: GraphView) -> Iterable[tuple[str, Behind]]:
+    """As :func:`_order`, without the edges that go past a package which is drawn between."""
+    before = {node.id: {one.wp for one in node.behind} for node in graph.nodes}
+    return ((wp, one) for wp, one in _order(graph) if not any(one.wp in before[other] for other in before[wp]))
 
 
 def _outside(graph: GraphView) -> list[str]:

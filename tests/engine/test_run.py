@@ -5,9 +5,10 @@ import time
 
 import pytest
 
+from agentpkg import views
 from agentpkg.core.errors import Busy
 from agentpkg.core.model import FeatureState, State
-from agentpkg.engine import moving
+from agentpkg.engine import looking, moving
 from agentpkg.engine.doctor import look
 from agentpkg.engine.running.values import Finished, Stop
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
@@ -251,7 +252,7 @@ def test_a_move_in_another_process_lets_a_run_go_on_at_once(shops: ShopFactory, 
     running = Running(shop)
     until(lambda: shop.states().get("WP01") is FOR_REVIEW and shop.row("WP01").verdict is not None)
     child = shop.python(
-        "from agentpkg.engine import moving; from agentpkg.core.model import State; "
+        "from agentpkg.engine import looking, moving; from agentpkg.core.model import State; "
         "moving.move(shop.project, shop.feature, 'WP01', moving.Wish(State.DONE))"
     )
     _, errors = child.communicate(timeout=20)
@@ -405,3 +406,30 @@ def test_a_package_that_changed_the_repository_waits_for_a_person_and_the_doctor
     assert len(shop.project.ledger.sessions()) == 1
     told = [f for f in look(shop.repo, shop.project.environ) if f.name == "sessions" and f.status == "warn"]
     assert "hooks/post-checkout appeared" in told[0].detail
+
+
+def test_packages_that_own_the_same_files_do_not_work_side_by_side_and_one_that_fails_holds_up_nobody(
+    shops: ShopFactory,
+) -> None:
+    shop = shops({}, retries=0)
+    shared = ["src/*", "shared/**"]
+    shop.package("WP01", owned_files=["src/wp01*", "shared/**"])
+    shop.package("WP02", owned_files=shared, priority=5)
+    shop.package("WP03", owned_files=["src/wp03*", "shared/x"])
+    shop.package("WP04", owned_files=["other/*"], deliverables=[])
+    shop.agent("WP02", "wait_for go; exit 1")
+    shop.agent("WP04", "mkdir other; save other/x y")
+    shop.save()
+    running = Running(shop)
+    until(lambda: shop.states().get("WP04") is DONE, 20)
+    package = {one["id"]: one for one in views.status(looking.see(shop.project, shop.project.feature(FEATURE)))[
+        "work_packages"]}  # fmt: skip
+    assert [one["wp"] for one in package["WP03"]["behind"]] == ["WP02", "WP01"]
+    assert package["WP03"]["behind"][1]["reason"].endswith("both may change shared/x")
+    assert shop.states()["WP01"] is shop.states()["WP03"] is PLANNED
+    shop.go("go")
+    assert stuck(running.finished()).keys() == {"WP02"}
+    assert shop.states() == {"WP01": DONE, "WP02": BLOCKED, "WP03": DONE, "WP04": DONE}
+    entries = shop.transitions()
+    assert entries.index("WP01:for_review->done") < entries.index("WP03:planned->doing")
+    shop.check()

@@ -13,7 +13,7 @@ from agentpkg.engine.transition import REVIEWER
 
 def queue(scene: Scene, rows: Sequence[PackageRow]) -> int:
     """Puts what may be judged or landed into the lane; gives how many."""
-    waiting = [row for row in rows if _may_land(scene, row)]
+    waiting = [row for row in rows if may_land(scene, row)]
     waiting.sort(key=lambda row: schedule.order(scene.candidate(row)))
     for row in waiting:
         scene.lane.submit(row.wp, _landing(scene, row))
@@ -47,7 +47,8 @@ def needs_person(scene: Scene, row: PackageRow, may_ask_anew: bool = False) -> s
     return None if question is None else f"{approvals.why(question)}: {approvals.hint(question)}"
 
 
-def _may_land(scene: Scene, row: PackageRow) -> bool:
+def may_land(scene: Scene, row: PackageRow) -> bool:
+    """The run may judge the package, or land it."""
     if row.state is not State.FOR_REVIEW or not scene.may_try(row) or scene.wants_changes(row):
         return False
     if row.verdict is not Verdict.APPROVED or scene.moved(row):

@@ -3,10 +3,11 @@
 Only what a run may forget when it is killed is remembered here; everything else is read from the ledger.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentpkg import files
-from agentpkg.core import graph, schedule, stages
+from agentpkg.core import graph, overlap, schedule, stages
 from agentpkg.core.errors import BadInput
 from agentpkg.core.model import Feature, PackageRow, State, Verdict
 from agentpkg.core.stages import Progress
@@ -46,9 +47,11 @@ class Scene:
     paused: bool = False
     _files: object = None
     _paths: dict[str, graph.Length] = field(default_factory=dict)
+    _behind: Mapping[str, tuple[overlap.Behind, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._files = self._stamp()
+        self._behind = overlap.behind(self.feature)
 
     # ----------------------------------------------------------------- packages
 
@@ -88,6 +91,15 @@ class Scene:
                      for name in row.dependencies}  # fmt: skip
         return [_named(name, found[name]) for name in found if not _is_done(found[name])]
 
+    @property
+    def shares_files(self) -> bool:
+        """Some packages own the same files."""
+        return bool(self._behind)
+
+    def behind(self, wp: str) -> tuple[overlap.Behind, ...]:
+        """The packages that own the same files and go before this one."""
+        return self._behind.get(wp, ())
+
     def candidate(self, row: PackageRow) -> schedule.Candidate:
         """The package as the schedule sees it."""
         if not self._paths:
@@ -126,12 +138,12 @@ class Scene:
             self.trouble = error.message
             return
         self.trouble = None
-        self.project, self.feature, self._paths = project, feature, {}
+        self.project, self.feature, self._paths, self._behind = project, feature, {}, overlap.behind(feature)
 
     def reload(self) -> None:
         """Reads the feature again, as the ledger has more packages of it now."""
         self.feature = self.project.good_feature(self.feature.id)
-        self._paths = {}
+        self._paths, self._behind = {}, overlap.behind(self.feature)
 
     def _stamp(self) -> object:
         """What tells whether the configuration or the feature's files have changed."""

@@ -7,7 +7,7 @@ from agentpkg.core import schedule
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, PackageRow, State
 from agentpkg.engine import dispatch, fulldisk, retries
-from agentpkg.engine.running import persisting
+from agentpkg.engine.running import ordering, persisting
 from agentpkg.engine.running.scene import Scene
 
 
@@ -41,7 +41,8 @@ def start(scene: Scene, rows: Sequence[PackageRow]) -> Starts:
     running = sum(row.state is State.DOING for row in rows)
     found = {row.wp: (row, again) for row in rows if (again := may_start(scene, row)) is not None}
     full = _take_out_without_room(scene, found)
-    starts = _start(scene, running, found)
+    behind = ordering.held(scene, {row.wp: row for row in rows}, found)
+    starts = _start(scene, running, {wp: start for wp, start in found.items() if wp not in behind})
     if full is None:
         return starts
     return replace(starts, full=full, later=min(fulldisk.PAUSE, starts.later or fulldisk.PAUSE))
