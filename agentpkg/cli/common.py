@@ -3,7 +3,8 @@
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,11 @@ import click
 
 from agentpkg.cli import streams
 from agentpkg.cli.jsontext import json_text
+from agentpkg.core.errors import AgentpkgError
 from agentpkg.engine.project import Project, open_project
+
+#: codes of the errors that ``agentpkg rebuild`` mends
+_LEDGER_AWAY = ("ledger_lost", "ledger_damaged")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -169,3 +174,18 @@ def package_words(words: tuple[str, ...]) -> tuple[str | None, str]:
     if len(words) == 1:
         return None, words[0]
     raise click.UsageError("name a work package: [FEATURE] WP")
+
+
+@contextmanager
+def sessions_outlive_the_ledger(again: str) -> Iterator[None]:
+    """For the block, an error of a lost or damaged ledger says that what runs goes on, and how to go on with it.
+
+    Args:
+        again: the command to give when the ledger is made again.
+    """
+    try:
+        yield
+    except AgentpkgError as error:
+        if error.code in _LEDGER_AWAY:
+            error.hint = f"sessions go on; `agentpkg rebuild` makes the ledger again from git, then `{again}` goes on"
+        raise

@@ -12,7 +12,7 @@ import click
 
 from agentpkg import views
 from agentpkg.cli import render, render_work
-from agentpkg.cli.common import Speaker, project_at, settle, verb
+from agentpkg.cli.common import Speaker, project_at, sessions_outlive_the_ledger, settle, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.model import Feature, Outcome, PackageRow, SessionRow, State
 from agentpkg.engine import attach, control, dispatch, recovery, retries
@@ -92,7 +92,8 @@ def _detached(task: _Task) -> int:
 
 def _attended(task: _Task) -> int:
     with Interrupts() as interrupts:
-        document = _tries(task, interrupts)
+        with sessions_outlive_the_ledger(f"agentpkg status {task.feature.id}"):
+            document = _tries(task, interrupts)
         settle(task.project, task.speak)
     if task.speak.json:
         task.speak.document(document)

@@ -106,7 +106,7 @@ def checks(found: Sequence[Json]) -> list[Text]:
 
 def mended(done: Sequence[str]) -> list[Text]:
     """What ``doctor --fix`` did, a line each."""
-    shown = ("not done", "nothing was done", "kept")
+    shown = ("not done", "not known", "kept")
     lines = [line(render.mark("warn" if text.startswith(shown) else "pass"), " ", text) for text in done]
     return lines or [line(render.mark("pass"), " nothing needed mending")]
 

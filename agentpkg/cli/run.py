@@ -11,7 +11,7 @@ import click
 
 from agentpkg import views
 from agentpkg.cli import driving, render, render_run
-from agentpkg.cli.common import Speaker, project_at, settle, verb
+from agentpkg.cli.common import Speaker, project_at, sessions_outlive_the_ledger, settle, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.errors import BadInput
 from agentpkg.core.model import EventRow, Feature
@@ -63,7 +63,8 @@ def command(
     options = Options(project.settings.run.jobs, agent, until, until_done, max_cycles, in_background)
     if detach:
         return _detached(project, found.id, options, speak)
-    finished, document = drive(project, found, options, speak)
+    with sessions_outlive_the_ledger(f"agentpkg run {feature}"):
+        finished, document = drive(project, found, options, speak)
     if speak.json:
         speak.line(document)
     code = _exit_code(finished)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg.config import CONFIG_FILE, Loaded, load
-from agentpkg.core.errors import AgentpkgError
+from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.model import CheckStatus, FailureClass, State
 from agentpkg.engine.project import Project
 from agentpkg.git.discover import Repository, check_git_version, discover
@@ -19,6 +19,8 @@ from agentpkg.git.discover import Repository, check_git_version, discover
 _LITTLE, _NOTHING = 1 << 30, 64 << 20
 
 _OLDEST_PYTHON = (3, 11)
+
+_REBUILD = "`agentpkg doctor --fix` or `agentpkg rebuild` makes it again; a damaged file is kept aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +167,13 @@ class Doctor:
             yield Finding(name, "fail", f"the repository is damaged: {said}", fix)
 
     def _ledger(self, name: str) -> Iterator[Finding]:
+        from agentpkg.engine import rebuilding
         from agentpkg.ledger.ledger import Ledger
 
         assert self._found is not None
+        why = rebuilding.damage(self._project) if self._project is not None else None
+        if why is not None:
+            raise Lacking(why if "ledger" in why else f"the ledger: {why}", _REBUILD, code="ledger_damaged")
         ledger = Ledger.open_existing(self._found.state / "ledger.db")
         if ledger is None:
             yield Finding(name, "pass", "none yet: the first command that changes something makes it")

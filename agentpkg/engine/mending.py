@@ -6,7 +6,7 @@ it is removed: what may hold some is named, and left.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentpkg.checks.copy import abandoned, sweep
@@ -41,7 +41,7 @@ def look(project: Project) -> Iterator[Repair]:
     """What :func:`mend` would mend now; changes nothing.
 
     Raises:
-        Lacking: the ledger is gone, or cannot be read.
+        Lacking: the ledger is gone, or cannot be read; :func:`mend` makes it again.
     """
     if project.ledger_if_any is None and not project.state.is_dir():
         # no command has changed anything yet
@@ -52,10 +52,13 @@ def look(project: Project) -> Iterator[Repair]:
 
 def mend(project: Project) -> list[str]:
     """Mends what can be mended; gives what was done, and what could not be, one sentence each."""
-    project.require_person("mend the repository")
-    if project.ledger_is_lost:
-        return ["nothing was done: the ledger is gone; `agentpkg rebuild` makes it again first"]
-    done: list[str] = []
+    project.require_person_without_ledger("mend the repository")
+    try:
+        done = _ledger(project)
+    except AgentpkgError as error:
+        # nothing else can be told without one
+        return [f"not done: {error.message}"]
+    project = replace(project, _existing=None)
     for step in _STEPS:
         try:
             repair = step(project)
@@ -65,6 +68,19 @@ def mend(project: Project) -> list[str]:
     if project.ledger_or_none is not None:
         project.poke()
     return done
+
+
+def _ledger(project: Project) -> list[str]:
+    """Makes a lost or damaged ledger again; nothing for a sound one."""
+    from agentpkg.engine import rebuilding
+
+    done = rebuilding.rebuild(project)
+    if done.why is None:
+        return []
+    kept = f"; the damaged file is kept in {done.kept}" if done.kept else ""
+    entries = ", ".join(f"{one.entries} entries of {one.feature}" for one in done.chains) or "no entries"
+    made = f"the ledger was made again with {entries}, because {done.why}{kept}"
+    return [made, *(f"not known: {what}" for what in done.unknown), *done.finished]
 
 
 def _place(project: Project) -> Repair:

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +17,7 @@ import pytest
 from agentpkg.core import chain
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, PackageRow, SessionRow, State
-from agentpkg.engine import approvals, attach, auditing, dispatch, merging, moving, rebuilding
+from agentpkg.engine import approvals, attach, auditing, dispatch, mending, merging, moving, rebuilding
 from agentpkg.engine.review import review
 from agentpkg.git.audit import anchored
 from agentpkg.sessions.pulse import read_pulse
@@ -336,7 +338,32 @@ def test_a_ledger_that_is_gone_is_not_begun_anew(shops: ShopFactory) -> None:
     with pytest.raises(AgentpkgError, match="is gone"):
         shop.implement("WP01")
     assert not ledger(shop).exists()
-    assert quick(shop.repo, "doctor").code == 5
+    told = quick(shop.repo, "doctor", "--json")
+    (found,) = (one for one in told.json["checks"] if one["name"] == "ledger")
+    assert (told.code, found["status"]) == (5, "fail")
+    assert "agentpkg doctor --fix" in found["fix"]
+    mended = quick(shop.repo, "doctor", "--fix", "--json")
+    assert mended.code == 0, mended.out
+    assert "the ledger was made again" in mended.json["mended"][0]
+    assert shop.row("WP01").state is State.FOR_REVIEW
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_its_ledger_and_the_next_goes_on_with_its_session(shops: ShopFactory) -> None:
+    shop = shops({"WP01": [], "WP02": ["WP01"]})
+    shop.agent("WP01", 'save src/wp01.txt "by WP01"; touch "$here/here"; wait_for go')
+    argv = [sys.executable, "-m", "agentpkg", "run", FEATURE, "--repo", str(shop.repo)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        until((shop.tools / "here").exists, seconds=60)
+        _half(ledger(shop))
+        _, said = first.communicate(timeout=60)
+    assert first.returncode == 5, said
+    assert "hint: sessions go on; `agentpkg rebuild`" in said
+    assert not [line for line in mending.mend(shop.project) if line.startswith("not done")]
+    assert list((shop.state / "damaged").iterdir())
+    shop.go("go")
+    assert shop.run().stuck == ()
+    assert (len(shop.project.ledger.sessions()), shop.check() > 0) == (2, True)
 
 
 @pytest.mark.parametrize(

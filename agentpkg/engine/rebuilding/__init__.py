@@ -6,6 +6,6 @@ after the last of them is found from session folders, landed commits and branche
 ``system:recovery`` whose metadata say so.
 """
 
-from agentpkg.engine.rebuilding.rebuild import Rebuilt, rebuild
+from agentpkg.engine.rebuilding.rebuild import Rebuilt, damage, rebuild
 
-__all__ = ["Rebuilt", "rebuild"]
+__all__ = ["Rebuilt", "damage", "rebuild"]

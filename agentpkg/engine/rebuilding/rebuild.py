@@ -21,7 +21,7 @@ from agentpkg.engine.rebuilding.beyond import Beyond
 from agentpkg.engine.rebuilding.replay import Replay
 from agentpkg.git.audit import anchored_features, read_audit
 from agentpkg.ledger.audit import first_bad
-from agentpkg.ledger.db import require_in_one_file
+from agentpkg.ledger.db import gone, require_in_one_file
 from agentpkg.ledger.ledger import Ledger, Transaction
 from agentpkg.ledger.salvage import Salvaged, good_beginning, move_aside, salvage
 
@@ -99,7 +99,7 @@ def damage(project: Project) -> str | None:
     """What is wrong with the ledger, in a sentence; None when it is sound, or there never was one."""
     path = project.state / _NAME
     if project.ledger_is_lost:
-        return "it is gone"
+        return gone(path).message
     try:
         ledger = Ledger.open_existing(path)
         if ledger is None:
