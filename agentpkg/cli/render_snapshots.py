@@ -10,7 +10,10 @@ from agentpkg.cli.render import line
 
 Json = Mapping[str, Any]
 
-_WHY = {"working": "while it worked", "end": "at its end", "rewind": "before a rewind"}
+_WHY = {
+    "working": "while it worked", "refused": "committed, not taken in", "end": "at its end",
+    "rewind": "before a rewind",
+}  # fmt: skip
 
 
 def snapshots(document: Json) -> list[Text]:

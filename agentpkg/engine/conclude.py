@@ -69,6 +69,7 @@ class Found:
         unread: that was the machine's fault.
         stops: changes to the real repository that stop the package.
         reports: changes to the real repository that are only told.
+        adrift: somebody removed the worktree by hand: git knows no worktree in its place.
         snapshot: the commit that keeps uncommitted work, in the session's quarantine repository.
         uncommitted: how many paths were not committed.
     """
@@ -80,8 +81,14 @@ class Found:
     unread: bool = False
     stops: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
+    adrift: bool = False
     snapshot: str | None = None
     uncommitted: int = 0
+
+    @property
+    def taken(self) -> bool:
+        """Nothing kept the repository from taking in what was committed."""
+        return self.refused is None and not self.stops
 
 
 def facts_of(folder: Path) -> Facts | None:
@@ -122,6 +129,8 @@ def _conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redacto
         write_atomic(folder / _FOUND, json.dumps(asdict(found)))
     _give_back(desk, plan, folder, found)
     quarantine.seal(desk.repository, Path(plan.private), folder)
+    if not found.taken:
+        snapshots.keep_refused(desk.repository, folder, plan.branch, plan.old_head, enclosing(plan))
     # what the agent's home held was never asked for, and may be large
     remove_tree(folder / "home")
     end = _judged(plan, folder, facts, found)
@@ -174,7 +183,7 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     reports = (*seen.reports, *_planted(plan.worktree))
     found = Found(
         stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, reports)),
-        snapshot=snapshot, uncommitted=uncommitted,
+        adrift=seen.adrift, snapshot=snapshot, uncommitted=uncommitted,
     )  # fmt: skip
     if found.stops:
         return found
@@ -294,13 +303,15 @@ def _unblock(worktree: Path, folder: Path) -> None:
 
 
 def _give_back(desk: Desk, plan: SessionPlan, folder: Path, found: Found) -> None:
-    """The worktree is the repository's again; one whose content was refused goes into the session's folder."""
+    """The worktree is the repository's again; one whose content was refused, or that is none any more, goes into the
+    session's folder.
+    """
     if plan.worktree.is_symlink():
         # the agent's doing; nothing may ever be read or written through it
         plan.worktree.rename(folder / "link-in-place-of-worktree")
     if not plan.worktree.is_dir():
         return
-    doubtful = found.refused is not None or bool(found.stops)
+    doubtful = not found.taken or found.adrift
     try:
         private.leave(desk.repository, desk.control, plan.worktree, folder)
     except (Lacking, GitFailed):
@@ -330,6 +341,9 @@ def _end(plan: SessionPlan, folder: Path, said: Judgement, facts: Facts, found: 
     if found.stops:
         detail = f"the repository was changed while it ran: {'; '.join(found.stops[:5])}; a person has to look"
         said = Judgement(Outcome.FAILED, "repository_changed", FailureClass.REPOSITORY, detail)
+    if not found.taken:
+        where = f"what it made is in `agentpkg snapshots {plan.job['feature']} {plan.job['wp']}`"
+        said = said._replace(detail=f"{said.detail}; {where}")
     asked = control.asked(folder)
     cancelled_by = asked.by if asked is not None and asked.final else None
     reason = asked.reason if asked is not None and said.outcome is Outcome.CANCELLED else _words(said)

@@ -12,7 +12,7 @@ from agentpkg.core.model import PackageRow
 from agentpkg.engine import recovery, room
 from agentpkg.engine.project import Project
 from agentpkg.git import worktrees
-from agentpkg.git.snapshots import Kept, kept_in, restore
+from agentpkg.git.snapshots import END, REFUSED, Kept, kept_in, restore
 
 #: hex digits of a snapshot's commit that name it
 _SHORT, _SHORTEST = 12, 4
@@ -31,9 +31,9 @@ class Listed:
         return self.kept.commit[:_SHORT]
 
     def as_json(self) -> dict[str, Any]:
-        """As ``snapshots --json`` has it; ``why`` is ``working``, ``end`` or ``rewind``."""
+        """As ``snapshots --json`` has it; ``why`` is ``working``, ``refused``, ``end`` or ``rewind``."""
         label = self.kept.label
-        why = "rewind" if label.startswith("rewind") else "end" if label == "end" else "working"
+        why = "rewind" if label.startswith("rewind") else label if label in (END, REFUSED) else "working"
         return {
             "id": self.id, "session": self.session, "time": rfc3339(datetime.fromtimestamp(self.kept.seconds, UTC)),
             "why": why, "files": self.kept.files, "bytes": self.kept.size, "commit": self.kept.commit,

@@ -11,7 +11,7 @@ from pathlib import Path
 from agentpkg.core.model import PackageRow, SessionRow, State
 from agentpkg.files import read_bounded, write_atomic
 from agentpkg.git import fingerprint, worktrees
-from agentpkg.git.discover import Repository, admin_dir_of
+from agentpkg.git.discover import Repository
 from agentpkg.git.fingerprint import Findings, Fingerprint
 from agentpkg.ledger.ledger import Ledger
 
@@ -34,14 +34,13 @@ def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path, admitte
         before = Fingerprint.from_json(json.loads(read_bounded(folder / fingerprint.FILE, _LIMIT)))
     except FileNotFoundError:
         return Findings()
-    admin = admin_dir_of(repo.common_dir, worktree)
     after = _take(repo, worktree)
     # read after the fingerprint was taken, so that what moved until then is known
     before, after = without_explained(before, after, ledger.packages(), ledger.sessions(), own=worktree.name)
     ref, tip = f"refs/heads/{admitted[0]}", admitted[1]
     if tip is not None and after.refs.get(ref) == tip:
         before = replace(before, refs={**before.refs, ref: tip})
-    found = fingerprint.compare(before, after, admin.name if admin else worktree.name)
+    found = fingerprint.compare(before, after)
     return replace(found, reports=tuple(line for line in found.reports if not _is_passing(repo, line)))
 
 

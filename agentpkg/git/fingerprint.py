@@ -65,10 +65,15 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What changed between two fingerprints, a line each: ``config changed``, ``hooks/pre-commit appeared``."""
+    """What changed between two fingerprints, a line each: ``config changed``, ``hooks/pre-commit appeared``.
+
+    Attributes:
+        adrift: the session's own worktree has lost its admin dir.
+    """
 
     stops: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
+    adrift: bool = False
 
 
 def take(repo: Repository, own: Path | None = None) -> Fingerprint:
@@ -108,14 +113,11 @@ def _is_settled(admin: Path) -> bool:
     return True
 
 
-def compare(before: Fingerprint, after: Fingerprint, own: str | None = None) -> Findings:
-    """What changed.
-
-    Args:
-        own: the name of the session's admin dir: that one may not even vanish. Other worktrees may come and go.
-    """
+def compare(before: Fingerprint, after: Fingerprint) -> Findings:
+    """What changed. Worktrees may come and go: an admin dir that is gone as a whole makes git run and read nothing."""
     there, now = _admins(before), _admins(after)
-    moving = (there ^ now) - ({own} if own else set())
+    moving = there ^ now
+    own = {path.split("/")[1] for path in before.guarded if path.startswith("worktrees/") and path.endswith(f"/{MARK}")}
     stops = [line for path, line in _changed(before.guarded, after.guarded) if _admin_of(path) not in moving]
     reports = [line for path, line in _changed(before.watched, after.watched) if _admin_of(path) not in moving]
     reports += [f"worktrees/{name} {'vanished' if name in there else 'appeared'}" for name in sorted(moving)]
@@ -123,7 +125,7 @@ def compare(before: Fingerprint, after: Fingerprint, own: str | None = None) -> 
         f"{name}: {_short(before.refs.get(name))} -> {_short(after.refs.get(name))}"
         for name, _ in _changed(before.refs, after.refs)
     ]
-    return Findings(tuple(stops), tuple(reports))
+    return Findings(tuple(stops), tuple(reports), bool(own - now))
 
 
 def _short(value: str | None) -> str:

@@ -23,15 +23,18 @@ from agentpkg.git.diff import changed_paths
 from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.private import private_tip
-from agentpkg.git.quarantine import adopt_objects, open_quarantine, plain_names
+from agentpkg.git.quarantine import BRANCHES, adopt_objects, open_quarantine, plain_names
 from agentpkg.git.repo import Enclose, Git, GitFailed, unenclosed
 from agentpkg.git.walk import blocking_files, large_files
 
-#: where a quarantine keeps them: ``00001``, ``00002`` … while an agent works, ``end``, and ``rewind-00001`` …
+#: where a quarantine keeps them: ``00001``, ``00002`` … while an agent works, ``refused``, ``end``, ``rewind-00001`` …
 SNAPSHOTS = "refs/snapshots"
 
 #: the label of the one at a session's end
 END = "end"
+
+#: the label of what a session committed and the repository did not take in
+REFUSED = "refused"
 
 #: seconds that one step may take
 _SECONDS = 600.0
@@ -174,6 +177,25 @@ class Watch:
         tree = _tree_of_files(self._git, head, start, _WHILE_SECONDS)
         self._head = head
         return tree
+
+
+def keep_refused(repo: Repository, session: Path, branch: str, old_head: str, enclose: Enclose = unenclosed) -> None:
+    """Keeps what a sealed session had committed, when nothing of it came in; may be repeated.
+
+    What cannot be read as a commit is kept in the quarantine as it is, without being one of the snapshots.
+
+    Args:
+        branch: the package's.
+        old_head: its tip in the repository when the session began.
+        enclose: puts git, which reads objects of the agent's, behind walls.
+    """
+    quarantine = open_quarantine(repo.common_dir, session, repo.object_format)
+    git = quarantine.but(
+        prefix=enclose((repo.objects,), (quarantine.git_dir,)), environment=agent_identity("agentpkg").variables()
+    )
+    with suppress(GitFailed):
+        tip = git.text("rev-parse", "--verify", "--quiet", f"{BRANCHES}/heads/{branch}^{{tree}}")
+        _keep(git, old_head, tip, REFUSED, _SECONDS)
 
 
 def kept_in(repo: Repository, session: Path) -> list[Kept]:

@@ -8,7 +8,7 @@ import pytest
 from agentpkg import views
 from agentpkg.core.errors import Busy
 from agentpkg.core.model import FeatureState, State
-from agentpkg.engine import looking, moving
+from agentpkg.engine import looking, moving, rewinding
 from agentpkg.engine.doctor import look
 from agentpkg.engine.running.values import Finished, Stop
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
@@ -404,6 +404,8 @@ def test_a_package_that_changed_the_repository_waits_for_a_person_and_the_doctor
     stuck = shop.run().stuck
     assert "hooks/post-checkout appeared" in stuck[0].reason
     assert len(shop.project.ledger.sessions()) == 1
+    (kept,) = rewinding.listed(shop.project, FEATURE, "WP01")
+    assert (kept.as_json()["why"], kept.kept.files) == ("refused", 1)
     told = [f for f in look(shop.repo, shop.project.environ) if f.name == "sessions" and f.status == "warn"]
     assert "hooks/post-checkout appeared" in told[0].detail
 

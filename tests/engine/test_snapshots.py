@@ -132,8 +132,11 @@ def test_what_a_refused_session_left_is_listed_and_comes_back(shops: ShopFactory
     shop.agent("WP01", "save .gitattributes x; save src/wp01.txt one; echo draft > src/draft.txt")
     row = shop.implement("WP01")
     assert "import_refused" in (row.reason or "")
-    assert why(shop) == ["end"]
-    rewind(shop)
+    assert "agentpkg snapshots" in (row.reason or "")
+    assert why(shop) == ["refused", "end"]
+    rewind(shop, listed(shop)[0].id)
+    assert [(worktree(shop) / f"src/{name}").exists() for name in ("wp01.txt", "draft.txt")] == [True, False]
+    rewind(shop, listed(shop)[1].id)
     assert (worktree(shop) / "src/draft.txt").read_text() == "draft\n"
     assert (worktree(shop) / "src/wp01.txt").read_text() == "one\n"
     assert shop.tip(BRANCH) == shop.tip()

@@ -175,12 +175,16 @@ def test_git_gc_in_the_middle_of_everything_takes_nothing(shops: ShopFactory) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["while it works", "afterwards"])
+@pytest.mark.parametrize("how", ["while it works", "with its admin dir", "the admin dir alone", "afterwards"])
 def test_a_worktree_that_is_deleted_by_hand(shops: ShopFactory, how: str) -> None:
     shop = shops()
     session = begin(shop)
-    if how == "while it works":
+    if how in ("while it works", "with its admin dir"):
         shutil.rmtree(worktree(shop))
+    if how == "with its admin dir":
+        git(shop.repo, "worktree", "prune")
+    if how == "the admin dir alone":
+        shutil.rmtree(shop.repo / ".git" / "worktrees" / worktree(shop).name)
     shop.go("go")
     ended = attach.wait(shop.project, session)
     if how == "afterwards":

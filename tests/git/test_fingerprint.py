@@ -23,7 +23,7 @@ def own(scratch: ScratchFactory) -> Package:
 
 
 def _found(own: Package, before: Fingerprint) -> Findings:
-    return compare(before, take(own.repo, own.worktree), own.admin.name)
+    return compare(before, take(own.repo, own.worktree))
 
 
 @pytest.mark.slow
@@ -119,17 +119,22 @@ def test_other_packages_that_begin_and_end_are_no_finding_but_their_refs(own: Pa
     ]  # fmt: skip
 
 
-def test_the_own_admin_dir_may_not_vanish(own: Package) -> None:
+def test_the_own_admin_dir_may_vanish_but_not_change(own: Package) -> None:
     before = take(own.repo, own.worktree)
-    git(own.repo.work_tree, "worktree", "list")
+    (own.admin / "HEAD").write_text("ref: refs/heads/other\n")
+    found = _found(own, before)
+    assert (found.stops, found.adrift) == (("worktrees/003-auth-WP02/HEAD changed",), False)
+    # as `git worktree prune` does it, and as an agent may do it
     own.admin.rename(own.admin.parent / "renamed")
-    assert any("003-auth-WP02/gitdir vanished" in line for line in _found(own, before).stops)
+    found = _found(own, before)
+    assert (found.stops, found.adrift) == ((), True)
+    assert found.reports == ("worktrees/003-auth-WP02 vanished", "worktrees/renamed appeared")
 
 
 def test_a_fingerprint_survives_json(own: Package) -> None:
     taken = take(own.repo, own.worktree)
     assert Fingerprint.from_json(json.loads(json.dumps(taken.as_json()))) == taken
-    assert compare(taken, take(own.repo, own.worktree), own.admin.name) == Findings()
+    assert compare(taken, take(own.repo, own.worktree)) == Findings()
 
 
 def test_another_worktree_that_is_half_made_is_waited_for_and_one_that_stays_so_is_seen(own: Package) -> None:

@@ -241,6 +241,6 @@ def test_a_whole_session_leaves_no_finding(own: Package) -> None:
     before = take(own.repo, own.worktree)
     commit(own.worktree, {"x": "x"})
     git(own.worktree, "gc", "-q")
-    found = compare(before, take(own.repo, own.worktree), own.admin.name)
+    found = compare(before, take(own.repo, own.worktree))
     assert (found.stops, found.reports) == ((), ())
     assert private_tip(private, BRANCH) != own.base
