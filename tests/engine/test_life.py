@@ -13,7 +13,7 @@ from agentpkg.core.errors import Busy
 from agentpkg.core.life import Facts, Life, LifeState, derive
 from agentpkg.core.model import SessionRow, State
 from agentpkg.engine import attach, control, dispatch, insisting, lease, looking, moving, recovery
-from agentpkg.sessions.pulse import read_pulse
+from agentpkg.sessions.pulse import read_members, read_pulse
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
@@ -280,14 +280,21 @@ def everything(shop: Shop) -> object:
     return git(shop.repo, "for-each-ref", "refs/heads"), files, rows, events, (admin / "HEAD").read_text()
 
 
-def let_go(row: SessionRow) -> None:
-    """Lets an old supervisor go on, to its end."""
-    assert row.pid is not None
-    found = proc.look(row.pid)
-    # on a slow machine its watcher may have woken it already, when its session's time was over
-    if found is not None:
-        proc.send(found, signal.SIGCONT)
-        until(lambda: gone(found.pid), what="the end of the old supervisor")
+def let_go(old: proc.Process, named: bool) -> None:
+    """Lets an old supervisor go on, to its end.
+
+    Args:
+        named: its session's list of processes, which is written half a second after the set-up, names its watcher. Who
+            takes a session over ends all that the list names, and what descends from it, which the supervisor does.
+    """
+    found = proc.look(old.pid)
+    if named:
+        assert gone(old.pid)
+        return
+    assert found is not None
+    assert (found.started, found.stopped) == (old.started, True)
+    proc.send(found, signal.SIGCONT)
+    until(lambda: gone(found.pid), what="the end of the old supervisor")
 
 
 @pytest.mark.slow
@@ -300,6 +307,10 @@ def test_an_old_supervisor_that_wakes_up_changes_nothing(
     # commits are told while it runs
     shop.agent("WP01", "save src/wp01.txt old; " + ("wait_for never" if "_tell_commits" in point else ""))
     old = stopped_at(shop, monkeypatch, point)
+    assert old.pid is not None
+    supervisor = proc.look(old.pid)
+    assert supervisor is not None
+    named = supervisor.parent in read_members(shop.state / "sessions" / old.id)
     # as somebody may see it who cannot see that it lives
     assert lease.take(shop.project.ledger, old.id, os.getpid(), lambda row: True)
     recovery.conclude_orphan(shop.project, old)
@@ -308,7 +319,7 @@ def test_an_old_supervisor_that_wakes_up_changes_nothing(
     assert ended.outcome in ("failed", "completed")
     shop.agent("WP01", "save src/wp01.txt new")
     before = everything(shop)
-    let_go(old)
+    let_go(supervisor, named)
     assert everything(shop) == before
     assert attach.wait(shop.project, start(shop).id).outcome == "completed"
     assert git(shop.repo, "show", f"{BRANCH}:src/wp01.txt") == "new"

@@ -3,8 +3,10 @@
     python -m tests.scenarios.random_kills [SECONDS] [SEED]
 
 Each round makes a repository with a feature of several packages, runs it with as many ``agentpkg run`` as it takes, and
-kills supervisors, runs, relays and the git processes under them at random moments meanwhile. The seed is printed, and
-gives the same plan of kills again, though not the same timing.
+kills its processes at random moments meanwhile: runs, supervisors, their watchers, relays, servers, agents, checks and
+the git processes under them, whichever was killed least so far. Between two runs the ledger is now and then damaged or
+removed and made again, and once more at the end. The seed is printed, and gives the same plan of kills again, though
+not the same timing.
 """
 
 import contextlib
@@ -23,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentpkg.core.model import State
-from agentpkg.engine import auditing, recovery
+from agentpkg.engine import auditing, rebuilding, recovery
+from agentpkg.engine import events as publishing
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
 from tests.support.repos import git
 from tests.support.wait import until
@@ -32,8 +35,10 @@ _AGENT = """\
 sleep 0.{n}; save src/{wp}.txt "by {WP}"
 echo draft >> src/{wp}.draft; sleep 0.{n}; git add -A; git commit -qm "feat({WP}): draft"
 """
-#: what is killed, by a piece of its command line, and how often one is chosen before another
-_KINDS = {"agentpkg.engine.supervisor": 5, "git ": 5, "agentpkg.relay": 2, "-m agentpkg run": 1}
+#: what is killed
+_KINDS = ("run", "supervisor", "watcher", "relay", "server", "agent", "check", "git")
+#: the chance of a damaged ledger after a run that did not come to the end
+_DAMAGED = 0.2
 
 
 @dataclass
@@ -44,10 +49,12 @@ class Tally:
     runs: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     sessions: int = 0
+    rebuilt: int = 0
 
     def __str__(self) -> str:
         killed = ", ".join(f"{number} {kind.strip()}" for kind, number in sorted(self.kills.items()))
-        return f"{self.rounds} rounds, {self.runs} runs, {self.sessions} sessions, killed: {killed or 'nothing'}"
+        made = f"{self.rounds} rounds, {self.runs} runs, {self.sessions} sessions, {self.rebuilt} ledgers made again"
+        return f"{made}, killed: {killed or 'nothing'}"
 
 
 def one_round(root: Path, seed: int, tally: Tally, kills: int = 25) -> None:
@@ -56,14 +63,17 @@ def one_round(root: Path, seed: int, tally: Tally, kills: int = 25) -> None:
     factory = ShopFactory(root)
     needs = shape(chance.choice(["layers", "diamond", "wide", "chain"]), 5)
     owned = {wp: {"owned_files": [f"src/{wp.lower()}*"]} for wp in needs}
-    shop = factory(needs, packages=owned, strategy=chance.choice(["merge", "squash", "rebase"]), retries=3)
+    check = f"{{name: ok, run: 'sleep 0.{chance.randrange(2, 9)}; test -e src/base.txt; : {root}/shop1'}}"
+    shop = factory(
+        needs, packages=owned, strategy=chance.choice(["merge", "squash", "rebase"]), retries=3, nats=True, checks=check
+    )
     for wp in needs:
         shop.agent(wp, _AGENT.format(n=chance.randrange(1, 4), wp=wp.lower(), WP=wp))
     over = threading.Event()
     killer = threading.Thread(target=_kill, args=(shop, random.Random(seed + 1), over, tally, kills), daemon=True)
     killer.start()
     try:
-        _run_to_the_end(shop, over, killer, tally)
+        _run_to_the_end(shop, over, killer, tally, chance)
         over.set()
         killer.join()
         _check(shop, list(needs), tally)
@@ -74,7 +84,9 @@ def one_round(root: Path, seed: int, tally: Tally, kills: int = 25) -> None:
     tally.rounds += 1
 
 
-def _run_to_the_end(shop: Shop, over: threading.Event, killer: threading.Thread, tally: Tally) -> None:
+def _run_to_the_end(
+    shop: Shop, over: threading.Event, killer: threading.Thread, tally: Tally, chance: random.Random
+) -> None:
     for _ in range(200):
         if not killer.is_alive():
             over.set()
@@ -87,28 +99,74 @@ def _run_to_the_end(shop: Shop, over: threading.Event, killer: threading.Thread,
         assert done.returncode in (0, 1, 4, -signal.SIGKILL), (done.returncode, done.stdout[-500:], done.stderr[-2000:])
         if done.returncode == 0:
             return
+        if chance.random() < _DAMAGED and (shop.state / "ledger.db").exists():
+            _make_again(shop, chance, tally)
     raise AssertionError(f"200 runs were not enough: {shop.states()}")
 
 
-def _kill(shop: Shop, chance: random.Random, over: threading.Event, tally: Tally, kills: int) -> None:
-    """Waits for a process of a kind that chance chose, lets it work for a moment, and kills one of that kind."""
-    for _ in range(kills):
-        kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
-        deadline = time.monotonic() + 10
-        while not _of_kind(shop, kind) and time.monotonic() < deadline:
-            if over.wait(0.01):
-                return
-        if over.wait(chance.uniform(0, 2.0 if "agentpkg" in kind else 0.02)):
+def _make_again(shop: Shop, chance: random.Random, tally: Tally) -> None:
+    """Damages the ledger, and has it made again, by as many commands as that takes while some are killed."""
+    file = shop.state / "ledger.db"
+    how = chance.choice(["gone", "half", "garbage"])
+    if how == "garbage":
+        file.write_bytes(chance.randbytes(file.stat().st_size))
+    elif how == "half":
+        os.truncate(file, file.stat().st_size // 2)
+    for path in shop.state.glob("ledger.db*"):
+        if how == "gone" or path != file:
+            path.unlink()
+    for _ in range(20):
+        done = subprocess.run(
+            [sys.executable, "-m", "agentpkg", "rebuild", "--json"], cwd=shop.repo, timeout=300, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr[-3000:]
+        if done.returncode == 0:
+            tally.rebuilt += 1
             return
-        found = _of_kind(shop, kind)
-        if found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(chance.choice(found), signal.SIGKILL)
-                tally.kills[kind] += 1
+    raise AssertionError(f"the ledger cannot be made again: {done.stdout} {done.stderr}")
 
 
-def _of_kind(shop: Shop, kind: str) -> list[int]:
-    return sorted(pid for pid, words in _processes(shop) if kind in words)
+def _kill(shop: Shop, chance: random.Random, over: threading.Event, tally: Tally, kills: int) -> None:
+    """Waits for a moment, and kills one of the processes that are there, of the kind that was killed least."""
+    for _ in range(kills):
+        if over.wait(chance.uniform(0, 1.5)):
+            return
+        found = _by_kind(shop)
+        while not found:
+            if over.wait(0.02):
+                return
+            found = _by_kind(shop)
+        kind = min(found, key=lambda one: (tally.kills[one], chance.random()))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(chance.choice(found[kind]), signal.SIGKILL)
+            tally.kills[kind] += 1
+
+
+def _by_kind(shop: Shop) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    supervisors = {pid for pid, words in _processes(shop) if "agentpkg.engine.supervisor" in words}
+    for pid, words in _processes(shop):
+        kind = _kind(pid, words, supervisors)
+        if kind is not None:
+            found.setdefault(kind, []).append(pid)
+    return found
+
+
+def _kind(pid: int, words: str, supervisors: set[int]) -> str | None:
+    if pid in supervisors:
+        # the watcher is the parent, and of the same command line
+        with contextlib.suppress(OSError):
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            return "supervisor" if parent in supervisors else "watcher"
+        return None
+    named = {
+        "agentpkg.relay": "relay", "nats-server": "server", "-m agentpkg run": "run", "agent.sh": "agent",
+        "test -e src/base.txt": "check",
+    }  # fmt: skip
+    if words.startswith("git "):
+        return "git"
+    return next((kind for piece, kind in named.items() if piece in words), None)
 
 
 def _processes(shop: Shop) -> list[tuple[int, str]]:
@@ -137,11 +195,45 @@ def _check(shop: Shop, packages: list[str], tally: Tally) -> None:
     report = auditing.verify(project, FEATURE)
     assert report.ok, report
     _check_order(shop, packages)
+    _check_published(shop)
     project.ledger.close()
     until(lambda: not shop.processes(), seconds=60, what="the end of all processes")
     left = [path.name for path in shop.state.iterdir() if path.name.startswith(("control.view", "landing-intent"))]
     assert not left, left
     assert not list((shop.state / "sessions").glob("*/git"))
+    _check_rebuilt(shop, packages, tally)
+
+
+def _check_published(shop: Shop) -> None:
+    """Every event that the ledger knows is in the stream, once, and those of a package in their order."""
+    project = shop.project
+    project.poke()
+    until(lambda: not project.ledger.unsent(1), seconds=60, what="the last event's acknowledgement")
+    wanted = [str(event.id) for event in project.ledger.events()]
+    tail = publishing.tail(project, None, history=True)
+    seen: list[tuple[str, str]] = []
+    while not set(wanted) <= {number for _, number in seen}:
+        subject, payload = next(tail)
+        seen.append((subject, str(payload["id"])))
+    tail.close()
+    for wp in {subject.split(".wp.")[1].split(".")[0] for subject, _ in seen if ".wp." in subject}:
+        there = list(dict.fromkeys(number for subject, number in seen if f".wp.{wp}." in subject))
+        mine = [str(e.id) for e in project.ledger.events() if f".wp.{wp}." in f".{e.subject}."]
+        assert [number for number in there if number in mine] == mine, (wp, there, mine)
+
+
+def _check_rebuilt(shop: Shop, packages: list[str], tally: Tally) -> None:
+    """A ledger that is lost at the end tells the same when it is made again."""
+    before = shop.transitions()
+    for path in shop.state.glob("ledger.db*"):
+        path.unlink()
+    assert rebuilding.rebuild(shop.project).unknown == ()
+    tally.rebuilt += 1
+    assert shop.states() == dict.fromkeys(packages, State.DONE)
+    assert shop.transitions()[: len(before)] == before
+    shop.check()
+    shop.project.ledger.close()
+    shop.close()
 
 
 def _check_git(shop: Shop, packages: list[str]) -> None:
