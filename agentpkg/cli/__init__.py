@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Watch a run; leaving does not stop it."),
     "tell": ("tell", "Give a package's agent an instruction."),
     "review": ("review", "Judge the commit that would land."),
+    "queue": ("queue", "Show what lands in which order, and why."),
     "questions": ("questions", "List what waits for a person's answer."),
     "answer": ("answer", "Answer a question by its number."),
     "approve": ("approve", "Approve the candidate of a work package."),

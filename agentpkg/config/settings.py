@@ -188,6 +188,8 @@ class Merge:
 
     strategy: Literal["merge", "squash", "rebase"] = "merge"
     auto: StrictBool = True
+    #: candidates of a run whose checks run side by side, each on the one before it
+    parallel: Positive = 4
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -32,7 +32,7 @@ class Lane:
             self.stop()
         self._pool.shutdown()
 
-    def __contains__(self, wp: str) -> bool:
+    def __contains__(self, wp: object) -> bool:
         return wp in self._jobs
 
     def __bool__(self) -> bool:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 
 from agentpkg.config import Effective, agent_named, effective, load_constitution
-from agentpkg.core.model import CheckResult, Entry, Feature, PackageRow, State, Verdict, WorkPackage
+from agentpkg.core.model import CheckResult, Feature, PackageRow, State, Verdict, WorkPackage
 from agentpkg.engine import handoff, telling
 from agentpkg.engine.frozen import store
+from agentpkg.engine.landed import landed_on
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import changed_paths, commits
 from agentpkg.git.surface import public_surface
@@ -17,6 +18,8 @@ from agentpkg.views import Seen
 
 #: characters of a check's evidence that the next agent gets to read
 _EXCERPT = 4_000
+#: of a conflict's, which holds both sides' changes
+_CONFLICT = 11_000
 
 
 def bundle(project: Project, feature: Feature, package: WorkPackage, agent: str | None = None) -> Bundle:
@@ -85,7 +88,7 @@ def _change(project: Project, feature: Feature, name: str) -> Change | None:
     row = ledger.package(other or feature.id, wp) if ledger else None
     if row is None or row.merge_commit is None:
         return None
-    base = _landed_on(project, row)
+    base = landed_on(project, row)
     git = project.repository.git
     if base is None or git.run("cat-file", "-e", f"{row.merge_commit}^{{commit}}", ok=(0, 1, 128)).returncode:
         return Change(name, row.title, row.merge_commit[:10])
@@ -94,16 +97,6 @@ def _change(project: Project, feature: Feature, name: str) -> Change | None:
     subjects = [c.subject for c in commits(git, row.merge_commit, base) if len(c.parents) < 2]
     paths = [f"{c.status} {c.path}" for c in changes]
     return Change(name, row.title, row.merge_commit[:10], tuple(subjects), tuple(paths), tuple(surface))
-
-
-def _landed_on(project: Project, row: PackageRow) -> str | None:
-    """The target's tip right before the package landed, as its ``done`` entry has it."""
-    done: Entry | None = None
-    for entry in project.ledger.entries(row.feature, wp=row.wp):
-        if entry.transition.endswith("->done"):
-            done = entry
-    base = done.metadata.get("base") if done else None
-    return str(base) if base else None
 
 
 # --------------------------------------------------------------------------- earlier tries
@@ -127,6 +120,7 @@ def prior_work(project: Project, row: PackageRow | None, chosen: Effective) -> P
         attempt=max((s.epoch for s in sessions), default=0) + 1,
         reason=handoff.plain(project, row, _why(last.reason if last else None, rejected)),
         findings=tuple(_with_excerpt(project, c) for c in reviews[-1].checks) if rejected else (),
+        conflict=rejected and any(_is_conflict(check) for check in reviews[-1].checks),
         feedback=feedback,
         told=told,
         commits=subjects,
@@ -163,8 +157,13 @@ def _with_excerpt(project: Project, check: CheckResult) -> CheckResult:
     output = _output(data) if data else ""
     if not output:
         return check
-    text = f"{check.detail}\n{output[-_EXCERPT:]}"
+    said = output[:_CONFLICT] if _is_conflict(check) else output[-_EXCERPT:]
+    text = f"{check.detail}\n{said}"
     return CheckResult(check.group, check.name, check.status, strip_controls(text), check.evidence)
+
+
+def _is_conflict(check: CheckResult) -> bool:
+    return (check.group, check.name, check.status) == ("merge", "conflict", "fail")
 
 
 def _output(data: bytes) -> str:

@@ -14,8 +14,8 @@ from agentpkg.checks.definitions import definitions, definitions_key
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
-from agentpkg.core.model import CheckResult, PackageRow, ReviewRow, State, Verdict, WorkPackage
-from agentpkg.engine import approvals, frozen, transition
+from agentpkg.core.model import PackageRow, ReviewRow, State, Verdict, WorkPackage
+from agentpkg.engine import approvals, collisions, frozen, transition
 from agentpkg.engine.enclosure import enclosure
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
@@ -25,6 +25,8 @@ from agentpkg.git.identity import Identity, agent_identity
 from agentpkg.sessions import environment
 
 Cancelled = Callable[[], bool]
+#: a review that is not recorded yet, with its evidence for the chain
+Made = tuple[ReviewRow, Sequence[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,38 @@ class Judged:
     reused: bool
 
 
-def review(project: Project, feature: str, wp: str, cancelled: Cancelled = lambda: False) -> Judged:
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A candidate that is to be judged.
+
+    Attributes:
+        blank: the review that it will be, or (``made`` None) the recorded one that says all.
+        stacks: others may be made on it, as it lands by itself when it is approved.
+    """
+
+    row: PackageRow
+    package: WorkPackage
+    blank: ReviewRow
+    made: candidate.Candidate | candidate.Conflict | None
+    stacks: bool = True
+
+    @property
+    def candidate(self) -> str | None:
+        """The commit that would land; None after a conflict."""
+        if self.made is None:
+            return self.blank.candidate
+        return self.made.commit if isinstance(self.made, candidate.Candidate) else None
+
+
+def review(
+    project: Project, feature: str, wp: str, cancelled: Cancelled = lambda: False,
+    ahead: Callable[[ReviewRow], Made | None] = lambda blank: None,
+) -> Judged:  # fmt: skip
     """Judges a package's branch tip on today's target.
 
     Args:
         cancelled: asked while checks run; True stops them.
+        ahead: gives what :func:`judge` has found already for the very same review, where it has.
 
     Raises:
         NotAllowed: the package does not wait for review, its branch is gone, or an agent asks.
@@ -56,16 +85,77 @@ def review(project: Project, feature: str, wp: str, cancelled: Cancelled = lambd
     row = require_for_review(project, feature, wp)
     lock = project.state / "locks" / f"review-{feature}-{wp}.lock"
     with files.lock(lock, timeout=0, what=f"the review of {feature} {wp}"):
-        head, base = tips(project, row)
-        package = frozen.work_package(project, row)
-        key = definitions_key(project.settings, project.policy, package, frozen.digests(project, row))
-        known = project.ledger.review(feature, wp, head, base, key)
-        if known is not None and _still_there(project, known):
+        package, blank, known = _blank(project, row, *tips(project, row))
+        if known is not None:
             return Judged(known, _recall(project, row, known), True)
-        made = _judge(project, row, package, ReviewRow(
-            feature, wp, head, base, key, Verdict.CHANGES_REQUESTED, _cycle(project, row, head), None
-        ), cancelled)  # fmt: skip
+        made = ahead(blank) or judge(project, _draft(project, row, package, blank), cancelled)
         return Judged(made[0], _record(project, *made), False)
+
+
+def draft(project: Project, row: PackageRow, base: str) -> Draft:
+    """The candidate of a package on ``base``, which the target is expected to be at; nothing is recorded.
+
+    Raises:
+        NotAllowed: its branch is gone.
+    """
+    package, blank, known = _blank(project, row, tips(project, row)[0], base)
+    if known is not None:
+        return Draft(row, package, known, None, project.settings.merge.auto)
+    return _draft(project, row, package, blank)
+
+
+def judge(project: Project, draft: Draft, cancelled: Cancelled) -> Made:
+    """Runs the checks on a candidate; records nothing.
+
+    Raises:
+        Lacking: the machine could not give a verdict.
+        Interrupted: ``cancelled`` said so.
+    """
+    row, package, blank, made = draft.row, draft.package, draft.blank, draft.made
+    if made is None:
+        return blank, ()
+    if isinstance(made, candidate.Conflict):
+        return replace(blank, checks=(collisions.describe(project, row, package, made, blank.head, blank.base),)), ()
+    store = EvidenceStore(project.state / "evidence")
+    with enclosure(project) as walls:
+        about = replace(context(project, row, package, made), walls=walls)
+        extra = [_isolation(project, row, walls.level)]
+        done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra)
+    if isinstance(done, pipeline.NoVerdict):
+        raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code)
+    return (
+        replace(
+            blank, verdict=done.verdict, candidate=made.commit, checks=tuple(done.checks),
+            tests_passed=done.tests_passed, tests_failed=done.tests_failed, needs=done.needs,
+        ),
+        done.evidence_refs,
+    )  # fmt: skip
+
+
+def same(one: ReviewRow, other: ReviewRow) -> bool:
+    """Whether two reviews are about the same: branch tip, target tip and definitions of one package."""
+    return _about(one) == _about(other)
+
+
+def _about(review: ReviewRow) -> tuple[str, ...]:
+    return (review.feature, review.wp, review.head, review.base, review.definitions)
+
+
+def _blank(
+    project: Project, row: PackageRow, head: str, base: str
+) -> tuple[WorkPackage, ReviewRow, ReviewRow | None]:  # fmt: skip
+    """What a package is judged by, its review before it is one, and the recorded one where that still holds."""
+    package = frozen.work_package(project, row)
+    key = definitions_key(project.settings, project.policy, package, frozen.digests(project, row))
+    known = project.ledger.review(row.feature, row.wp, head, base, key)
+    cycle = _cycle(project, row, head)
+    blank = ReviewRow(row.feature, row.wp, head, base, key, Verdict.CHANGES_REQUESTED, cycle, None)
+    return package, blank, known if known is not None and _still_there(project, known) else None
+
+
+def _draft(project: Project, row: PackageRow, package: WorkPackage, blank: ReviewRow) -> Draft:
+    made = make_candidate(project, row, package, blank.head, blank.base)
+    return Draft(row, package, blank, made, project.settings.merge.auto)
 
 
 def require_for_review(project: Project, feature: str, wp: str) -> PackageRow:
@@ -104,9 +194,6 @@ def _still_there(project: Project, known: ReviewRow) -> bool:
     return project.control.run("cat-file", "-e", f"{known.candidate}^{{commit}}", ok=(0, 1, 128)).returncode == 0
 
 
-_Made = tuple[ReviewRow, Sequence[Mapping[str, str]]]
-
-
 def _cycle(project: Project, row: PackageRow, head: str) -> int:
     """The cycle a review of this tip belongs to: a tip that was rejected before is judged in that one's cycle."""
     known = project.ledger.reviews(row.feature, row.wp)
@@ -127,26 +214,6 @@ def _recall(project: Project, row: PackageRow, known: ReviewRow) -> PackageRow:
     return row
 
 
-def _judge(project: Project, row: PackageRow, package: WorkPackage, blank: ReviewRow, cancelled: Cancelled) -> _Made:
-    made = make_candidate(project, row, package, blank.head, blank.base)
-    if isinstance(made, candidate.Conflict):
-        return replace(blank, checks=(_conflict(project, made),)), ()
-    store = EvidenceStore(project.state / "evidence")
-    with enclosure(project) as walls:
-        about = replace(context(project, row, package, made), walls=walls)
-        extra = [_isolation(project, row, walls.level)]
-        done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra)
-    if isinstance(done, pipeline.NoVerdict):
-        raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code)
-    return (
-        replace(
-            blank, verdict=done.verdict, candidate=made.commit, checks=tuple(done.checks),
-            tests_passed=done.tests_passed, tests_failed=done.tests_failed, needs=done.needs,
-        ),
-        done.evidence_refs,
-    )  # fmt: skip
-
-
 def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
     """What stood between the work, and its checks, and the rest of the machine."""
     session = project.ledger.session(row.session) if row.session else None
@@ -165,12 +232,6 @@ def make_candidate(
         cycle=row.cycle, audit_hash=newest,
     )  # fmt: skip
     return candidate.make(project.control, base, head, project.settings.merge.strategy, text, project.user)
-
-
-def _conflict(project: Project, conflict: candidate.Conflict) -> CheckResult:
-    store = EvidenceStore(project.state / "evidence")
-    evidence = store.put(conflict.details.encode("utf-8", "backslashreplace"))
-    return CheckResult("merge", "conflict", "fail", "conflicts in " + ", ".join(conflict.paths), evidence)
 
 
 def context(project: Project, row: PackageRow, package: WorkPackage, made: candidate.Candidate) -> ReviewContext:

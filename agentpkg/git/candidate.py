@@ -5,11 +5,12 @@ enters the repository. What is reviewed is this commit, and only this commit may
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from agentpkg.git.conflict import Place, places
 from agentpkg.git.diff import Commit, commits, read_commits
 from agentpkg.git.discover import check_git_version
 from agentpkg.git.identity import Identity
@@ -44,10 +45,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The package and the target do not merge. ``paths`` is sorted; ``details`` is what git says, for people."""
+    """The package and the target do not merge.
+
+    Attributes:
+        paths: the files, sorted.
+        details: what git says, for people.
+        places: where in them, and what each side has there.
+    """
 
     paths: tuple[str, ...]
     details: str
+    places: tuple[Place, ...] = ()
     #: the commit that could not be applied, with strategy rebase
     commit: str | None = None
 
@@ -103,11 +111,14 @@ class _Maker:
         return self.git.but(environment=environment).run("commit-tree", tree, *of, "-F", "-", stdin=raw).text
 
     def rebase(self, target_tip: str, head: str, text: str) -> Candidate | Conflict:
-        """Applies each of the branch's own commits, merges left out, as ``git rebase`` does."""
+        """Applies each of the branch's own commits, merges left out, as ``git rebase`` does.
+
+        A merge of the target in which a conflict was resolved is not left out: all up to it becomes one commit.
+        """
         target_tree = _tree_of(self.git, target_tip)
         onto, tree = target_tip, target_tree
         last: tuple[Commit, str] | None = None
-        for pick in (c for c in commits(self.git, head, target_tip) if len(c.parents) == 1):
+        for pick in self._picks(commits(self.git, head, target_tip)):
             applied = self._apply(pick, onto, tree)
             if isinstance(applied, Conflict):
                 return replace(applied, commit=pick.sha)
@@ -121,6 +132,27 @@ class _Maker:
         pick, below = last
         tip = self._pick(pick, below, tree, _with_trailers(_text(pick), text))
         return Candidate(tip, tree, target_tip, head, tree == target_tree)
+
+    def _picks(self, own: Sequence[Commit]) -> list[Commit]:
+        """What is applied one by one; the newest merge that has content of its own stands for all before it."""
+        resolved = [at for at, one in enumerate(own) if len(one.parents) == 2 and self._has_content(one)]
+        after = own[resolved[-1] + 1 :] if resolved else own
+        folded = [self._folded(own[: resolved[-1] + 1])] if resolved else []
+        return [*folded, *(one for one in after if len(one.parents) == 1)]
+
+    def _folded(self, own: Sequence[Commit]) -> Commit:
+        """One commit in place of those that end in a merge of the target, on what was merged."""
+        merge = own[-1]
+        mine = {one.sha for one in own}
+        target = next((parent for parent in merge.parents if parent not in mine), merge.parents[-1])
+        told = [one for one in own if len(one.parents) == 1] or [merge]
+        text = _text(told[0]).rstrip() + "\n\n" + "".join(f"* {one.subject}\n" for one in told[1:])
+        sha = self._pick(told[0], target, merge.tree, text.rstrip() + "\n")
+        return read_commits(self.git, [sha])[0]
+
+    def _has_content(self, merge: Commit) -> bool:
+        """Whether a merge is anything but what git makes of its parents by itself."""
+        return _merge_tree(self.git, *merge.parents) != merge.tree
 
     def _apply(self, pick: Commit, onto: str, tree: str) -> str | Conflict:
         """The tree of ``onto`` with the change of ``pick``; a merge whose base is the parent of ``pick``."""
@@ -147,7 +179,8 @@ def _merge_tree(git: Git, ours: str, theirs: str, *options: str) -> str | Confli
         return tree.decode()
     names, _, said = rest.partition(b"\0\0")
     paths = {name.decode("utf-8", "surrogateescape") for name in names.split(b"\0") if name}
-    return Conflict(tuple(sorted(paths)), _explanation(said))
+    ordered = tuple(sorted(paths))
+    return Conflict(ordered, _explanation(said), places(git, tree.decode(), ordered, ours, theirs))
 
 
 def _explanation(said: bytes) -> str:

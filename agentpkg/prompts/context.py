@@ -55,6 +55,7 @@ class PriorWork:
         attempt: which try this is, from 2.
         reason: how the last one ended, in one line.
         findings: of the last review; those that passed are not told.
+        conflict: the branch does not merge with the target, and the agent is to mend that.
         feedback: what a person or a reviewer wrote.
         told: instructions of people to the package's agents, in order.
         commits: subjects of the commits that are on the branch already.
@@ -74,6 +75,7 @@ class PriorWork:
     failure: str = ""
     left: Left | None = None
     hand_off: str = ""
+    conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ def _prior(prior: PriorWork) -> dict[str, Any]:
         "attempt": prior.attempt,
         "reason": " ".join(prior.reason.split()),
         "findings": shortened("\n".join(findings), _QUOTED),
+        "conflict": prior.conflict,
         "feedback": shortened(prior.feedback.strip(), _QUOTED),
         "told": shortened("\n\n".join(text.strip() for text in prior.told), _QUOTED),
         "commits": _first(prior.commits, _SUBJECTS),

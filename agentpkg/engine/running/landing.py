@@ -1,23 +1,51 @@
-"""The landing side of a run: packages that wait for review go through one lane, and land when they are approved."""
+"""The landing side of a run: packages that wait for review board the train, and land in its order when approved."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from agentpkg.core import schedule
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import PackageRow, State, Verdict
-from agentpkg.engine import approvals, frozen, fulldisk, merging, review
+from agentpkg.core.queue import Placed, order
+from agentpkg.engine import approvals, frozen, fulldisk, merging, queueing, review
 from agentpkg.engine.running import steering
 from agentpkg.engine.running.scene import Scene
+from agentpkg.engine.running.train import Car
 from agentpkg.engine.transition import REVIEWER
 
 
 def queue(scene: Scene, rows: Sequence[PackageRow]) -> int:
-    """Puts what may be judged or landed into the lane; gives how many."""
-    waiting = [row for row in rows if may_land(scene, row)]
-    waiting.sort(key=lambda row: schedule.order(scene.candidate(row)))
-    for row in waiting:
-        scene.lane.submit(row.wp, _landing(scene, row))
+    """Makes the train of what may be judged or landed, and hands the lane those whose turn has come; gives how many.
+
+    What is in the lane keeps its place, at the front.
+    """
+    waiting = {row.wp: row for row in rows if may_land(scene, row)}
+    if not waiting and not scene.lane:
+        scene.train.stop()
+        _tell(scene)
+        return 0
+    project = scene.project
+    target = project.target_tip(project.target(scene.feature))
+    ordered = [waiting[place.wp] for place in order_of(scene, waiting.values())]
+    troubles = scene.train.make(project, target, ordered, scene.lane, lambda row: scene.refusals.tip(project, row))
+    for row, trouble in troubles:
+        scene.refusals.refuse(project, row, trouble)
+    for car in scene.train.ready(scene.lane):
+        scene.lane.submit(car.wp, _landing(scene, waiting[car.wp], car))
+    _tell(scene)
     return len(waiting)
+
+
+def _tell(scene: Scene) -> None:
+    """Writes down how far the train is, where that has changed."""
+    told = scene.train.told(scene.lane)
+    if told != scene.told:
+        queueing.tell(scene.project, scene.feature.id, told)
+        scene.told = told
+
+
+def order_of(scene: Scene, rows: Iterable[PackageRow]) -> list[Placed]:
+    """The packages of the queue in their order."""
+    needs = {wp: package.dependencies for wp, package in scene.feature.packages.items()}
+    return order([scene.candidate(row) for row in rows], needs, {car.wp for car in scene.train.cars})
 
 
 def collect(scene: Scene) -> None:
@@ -53,13 +81,14 @@ def may_land(scene: Scene, row: PackageRow) -> bool:
         return False
     if row.verdict is not Verdict.APPROVED or scene.moved(row):
         return True
-    # each landing makes new candidates of those that wait: asked anew once the lane is free
-    return needs_person(scene, row, may_ask_anew=not scene.lane) is None
+    # each landing makes new candidates of those that wait: asked anew once nothing else lands
+    free = row.wp in scene.train or not (scene.lane or scene.train.cars)
+    return needs_person(scene, row, may_ask_anew=free) is None
 
 
-def _landing(scene: Scene, row: PackageRow) -> Callable[[], None]:
-    """What the lane does with a package, by the settings of this moment: judge it, and land what is approved."""
-    project, lane = scene.project, scene.lane
+def _landing(scene: Scene, row: PackageRow, car: Car) -> Callable[[], None]:
+    """What the lane does with a package whose turn has come: records the verdict, and lands what is approved."""
+    project, lane, train = scene.project, scene.lane, scene.train
 
     def land() -> None:
         # a verdict there is was asked for by a person, who has accepted the changed configuration with it
@@ -69,7 +98,10 @@ def _landing(scene: Scene, row: PackageRow) -> Callable[[], None]:
                 f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
                 code="config_changed",
             )
-        judged = review.review(project, row.feature, row.wp, lane.stopped)
+        if review.tips(project, row) != (car.draft.blank.head, car.draft.blank.base):
+            # the one before it did not land, or somebody else was faster: the train is made anew
+            return
+        judged = review.review(project, row.feature, row.wp, lane.stopped, train.take)
         # a person may have paused the run while the checks ran
         if (
             not project.settings.merge.auto

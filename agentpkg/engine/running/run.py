@@ -17,6 +17,7 @@ from agentpkg.engine.running import ending, gating, holding, landing, owner, per
 from agentpkg.engine.running.owner import Owner
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.starting import Starts
+from agentpkg.engine.running.train import Train
 from agentpkg.engine.running.values import Finished, Options, Stop
 from agentpkg.engine.running.waiting import Patience
 
@@ -49,7 +50,7 @@ class Run:
         self._warned, self._pause = False, 0.0
         self._seen = 0
         lane, checks = Lane(stop.wake.set), Lane(stop.wake.set)
-        self._scene = Scene(project, feature, options, stop, lane, Patience(), checks)
+        self._scene = Scene(project, feature, options, stop, lane, Patience(), checks, Train(stop.wake.set))
 
     def to_the_end(self) -> Finished:
         """Runs until the feature is done, nothing can move, or a person stops it.
@@ -61,7 +62,7 @@ class Run:
         scene = self._scene
         options = scene.options
         running = owner.running(scene.project, scene.feature.id, options.jobs, options.detached)
-        with running as me, scene.lane, scene.checks:
+        with running as me, scene.train, scene.lane, scene.checks:
             self._seen = scene.project.ledger.last_rowid()
             gating.look(scene)
             starting.preflight(scene)
@@ -109,6 +110,7 @@ class Run:
         gating.look(scene)
         rows = self._rows()
         if stop.presses >= 2:
+            scene.train.stop()
             scene.lane.stop()
             scene.checks.stop()
             ending.stop_sessions(scene, rows)

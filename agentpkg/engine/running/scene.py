@@ -3,8 +3,9 @@
 Only what a run may forget when it is killed is remembered here; everything else is read from the ledger.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from agentpkg import files
 from agentpkg.core import graph, overlap, schedule, stages
@@ -15,6 +16,7 @@ from agentpkg.engine.lane import Lane
 from agentpkg.engine.plan import config_digest
 from agentpkg.engine.project import Project
 from agentpkg.engine.refusals import Refusals
+from agentpkg.engine.running.train import Train
 from agentpkg.engine.running.values import Options, Stop
 from agentpkg.engine.running.waiting import Patience
 
@@ -27,10 +29,12 @@ class Scene:
         refusals: what was refused, until it changes.
         patience: what is tried again later, and when.
         checks: the lane of done checks and entry conditions.
+        train: the candidates whose checks run before their turn has come.
         progress: how far stages and the feature's done check are.
         unjudged: checks that gave no verdict: the target's tip then, and why, by check.
         trouble: why nothing may start or land: files that cannot be read.
         paused: a person has paused the feature's runs.
+        told: how far the train is, as it was last written down.
     """
 
     project: Project
@@ -40,11 +44,13 @@ class Scene:
     lane: Lane
     patience: Patience
     checks: Lane
+    train: Train
     progress: Progress = field(default_factory=Progress)
     unjudged: dict[str, tuple[str, str]] = field(default_factory=dict)
     refusals: Refusals = field(default_factory=Refusals)
     trouble: str | None = None
     paused: bool = False
+    told: Sequence[Mapping[str, Any]] = ()
     _files: object = None
     _paths: dict[str, graph.Length] = field(default_factory=dict)
     _behind: Mapping[str, tuple[overlap.Behind, ...]] = field(default_factory=dict)

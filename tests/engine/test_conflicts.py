@@ -1,0 +1,55 @@
+"""Packages that contradict each other: who, where, what both wanted; mended on the branch by a merge of the target."""
+
+import json
+
+import pytest
+
+from agentpkg.core.model import State, Verdict
+from agentpkg.engine import frozen
+from tests.support.engine_shop import FEATURE, Shop, ShopFactory
+from tests.support.repos import git
+
+_CHANGE = 'printf "one\\nby %s\\nthree\\n" "$AGENTPKG_WP" > src/list.txt; git commit -qam "feat($AGENTPKG_WP): a line"'
+_MEND = """git merge main >/dev/null && exit 1
+printf "one\\nby WP01\\nby WP02\\nthree\\n" > src/list.txt
+git commit -qam "Merge main"
+save src/wp02.txt more"""
+
+
+def two(shops: ShopFactory, strategy: str) -> Shop:
+    shop = shops({}, strategy=strategy)
+    (shop.repo / "src/list.txt").write_text("one\ntwo\nthree\n")
+    for wp in ("WP01", "WP02"):
+        shop.package(wp, owned_files=["src/*"], deliverables=["src/list.txt"])
+        shop.agent(wp, _CHANGE)
+    shop.agent("WP02", _MEND, attempt=2)
+    shop.save()
+    for wp in ("WP01", "WP02"):
+        shop.implement(wp)
+    return shop
+
+
+@pytest.mark.parametrize("strategy", ["merge", pytest.param("rebase", marks=pytest.mark.slow)])
+def test_a_conflict_says_who_and_where_and_its_agent_mends_it_on_the_branch(shops: ShopFactory, strategy: str) -> None:
+    shop = two(shops, strategy)
+    assert shop.run().stuck == ()
+    assert shop.states() == {"WP01": State.DONE, "WP02": State.DONE}
+    assert git(shop.repo, "show", "main:src/list.txt") == "one\nby WP01\nby WP02\nthree"
+    assert git(shop.repo, "show", "main:src/wp02.txt") == "more"
+    rejected = shop.project.ledger.reviews(FEATURE, "WP02")[0]
+    assert (rejected.verdict, rejected.candidate) == (Verdict.CHANGES_REQUESTED, None)
+    [check] = rejected.checks
+    assert check.detail == "conflicts with WP01 (Part WP01) in src/list.txt:2"
+    data = json.loads(frozen.store(shop.project).get(check.evidence or "") or b"")["data"]
+    assert [(side["name"], side["intent"]) for side in (*data["with"], data["own"])] == [
+        ("WP01", "Write the file."), ("WP02", "Write the file."),
+    ]  # fmt: skip
+    assert (data["places"][0]["target"], data["places"][0]["branch"]) == (["by WP01"], ["by WP02"])
+    second = shop.project.ledger.sessions(FEATURE, "WP02")[-1]
+    prompt = (shop.state / "sessions" / second.id / "prompt.md").read_text()
+    quoted = prompt[prompt.index("What the review found, quoted:") :]
+    assert "git merge main" in prompt
+    assert all(text in quoted for text in ("WP01 (Part WP01), which is on main, wanted", "+by WP01", "+by WP02"))
+    if strategy == "rebase":
+        assert git(shop.repo, "rev-list", "--merges", "main") == ""
+    shop.check()
