@@ -36,6 +36,7 @@ def command(words: tuple[str, ...], merge: bool, repo: Path | None, speak: Speak
         speak.warn_all(recovery.reconcile(project))
     if not speak.json:
         speak.note(f"judging {feature} {wp} …")
+    merging.catch_up(project, project.target(project.read(feature)))
     judged = judging.review(project, feature, wp)
     document = views.review(judged.review)
     _show(project, judged, document, merge, speak)

@@ -188,6 +188,8 @@ class Merge:
 
     strategy: Literal["merge", "squash", "rebase"] = "merge"
     auto: StrictBool = True
+    #: the remote that targets live on, which is followed and pushed to; null: they are this repository's own
+    remote: Name | None = None
     #: candidates of a run whose checks run side by side, each on the one before it
     parallel: Positive = 4
 

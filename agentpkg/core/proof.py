@@ -84,6 +84,12 @@ class Word(_Sealed):
         self.reason = reason
 
 
+class Followed(_Sealed):
+    """A remote has it on the target already, as other people landed it there: the local target only follows."""
+
+    __slots__ = ()
+
+
 #: what landing takes
 Warrant = Proof | Word
 
@@ -116,6 +122,13 @@ def stale(review: ReviewRow, live: Live) -> Iterator[str]:
 
 def _is_it(review: ReviewRow, found: Landable | None) -> bool:
     return found is not None and (found.commit, found.base, found.head) == (review.candidate, review.base, review.head)
+
+
+def follow(candidate: Landable, tip: str) -> Followed:
+    """The warrant to bring a local target to ``tip``, which is where the remote's target is."""
+    if candidate.commit != tip:
+        raise NotAllowed("a target follows its remote to its tip alone", "fetch again", code="not_the_tip")
+    return Followed(_SEAL, "", "", candidate)
 
 
 def give_word(feature: str, wp: str, candidate: Landable, by: str, reason: str) -> Word:

@@ -18,7 +18,7 @@ from agentpkg import proc
 from agentpkg.config import AgentSettings, Effective, agent_named, effective
 from agentpkg.config.policy import package_scope
 from agentpkg.core import states
-from agentpkg.core.errors import BadInput, Lacking, NotAllowed
+from agentpkg.core.errors import BadInput, Busy, Lacking, NotAllowed
 from agentpkg.core.model import Feature, PackageRow, Problem, SessionRow, WorkPackage
 from agentpkg.engine import actors, conclude, conversation, frozen, lease, prompting, room, tampering, transition, walls
 from agentpkg.engine.gates import require_open
@@ -105,6 +105,7 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
         Lacking: the agent's program is missing, or the isolation level cannot be had; nothing was made.
     """
     project.require_person(f"start {wp}")
+    behind = _catch_up(project, feature)
     ready = _prepare(project, feature, wp, wish)
     project.ensure_registered(feature)
     row = _startable(project, feature.id, wp)
@@ -135,11 +136,24 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
             copied = _make_room(project, ready, session, branch, folder, launch, wish.fresh)
         supervisor = _spawn(project, folder, ready.secrets, copied)
     _hand_over(project, session.id, supervisor, folder)
-    warnings = (*bundle.warnings, *([ready.walls.warning] if ready.walls.warning else []))
+    warnings = (*behind, *bundle.warnings, *([ready.walls.warning] if ready.walls.warning else []))
     return Started(session, branch, project.worktree(feature.id, wp), bundle, warnings, ready.walls.detail)
 
 
 # --------------------------------------------------------------------------- before anything is made
+
+
+def _catch_up(project: Project, feature: Feature) -> list[str]:
+    """Brings the target to where its remote is, so that the agent sees what others landed; gives why that failed."""
+    if project.settings.merge.remote is None:
+        return []
+    from agentpkg.engine import merging
+
+    try:
+        merging.catch_up(project, project.target(feature))
+    except (Busy, Lacking, NotAllowed) as error:
+        return [f"{error.message}; the agent begins with what is here"]
+    return []
 
 
 def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:

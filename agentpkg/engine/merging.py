@@ -14,13 +14,14 @@ from agentpkg import files
 from agentpkg.core.errors import Busy, FellShort, NotAllowed
 from agentpkg.core.model import PackageRow, QuestionRow, ReviewRow, State, Verdict
 from agentpkg.core.proof import Landable, Proof, Stale, Warrant, Word, give_word
-from agentpkg.engine import approvals, frozen, proving, transition
+from agentpkg.engine import approvals, elsewhere, frozen, proving, transition
 from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.cleaning import after_landing
 from agentpkg.engine.project import Project
 from agentpkg.engine.review import Cancelled, Judged, approval, make_candidate, require_for_review, review, tips
 from agentpkg.git import candidate, landing
 from agentpkg.git.landing_recovery import recover as recover_landings
+from agentpkg.git.remote import Unreachable
 
 #: how often a target that moves under us is followed before giving up for now
 _ROUNDS = 10
@@ -68,6 +69,8 @@ class _Intent:
     #: a person's reason in place of an approval
     forced: str | None
     definitions: str
+    #: the remote that it is pushed to
+    remote: str | None = None
     #: the question that people answered, and who approved
     approved: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,6 +79,7 @@ class _Intent:
         return {
             "strategy": self.strategy,
             # whoever landed it by hand stands for it; agentpkg's own landings rest on the review, and on who was asked
+            **({"remote": self.remote} if self.remote else {}),
             **({"approved_by": by} if (by := self._approved_by()) else {}), **self.approved,
         }  # fmt: skip
 
@@ -103,7 +107,9 @@ def land(
         Interrupted: ``cancelled`` said so.
     """
     with _landing_lock(project):
+        recover_record(project)
         for _ in range(_ROUNDS):
+            elsewhere.catch_up(project, _target(project, feature))
             judged = review(project, feature, wp, cancelled)
             if judged.review.verdict is not Verdict.APPROVED:
                 return Rejected(judged)
@@ -146,7 +152,9 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
                          code="force_forbidden")  # fmt: skip
     row = require_for_review(project, feature, wp)
     with _landing_lock(project):
+        recover_record(project)
         for _ in range(_ROUNDS):
+            elsewhere.catch_up(project, _target(project, feature))
             head, base = tips(project, row)
             if _is_on(project, head, base):
                 there = Landable(head, _tree(project, head), base, head)
@@ -164,6 +172,19 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
             if merged is not None:
                 return merged
     raise _restless()
+
+
+def catch_up(project: Project, target: str) -> bool:
+    """Brings a target that lives on a remote to where it is there; True when it has moved.
+
+    Raises:
+        Unreachable: the remote does not answer.
+        NotAllowed: the local target has commits that the remote's lacks, or something of the user's is in the way.
+    """
+    if project.settings.merge.remote is None:
+        return False
+    with _landing_lock(project):
+        return elsewhere.catch_up(project, target)
 
 
 def cut_short(project: Project) -> bool:
@@ -195,12 +216,18 @@ def recover(project: Project) -> list[str]:
                 f"a landing on {found.ref} was {found.how}"
                 for found in recover_landings(project.repository, project.control)
             ]
-            return done + _recover_record(project)
-    except Busy:
+            return done + recover_record(project)
+    except (Busy, Unreachable):
+        # the next one that lands something asks again, and says what keeps it from knowing
         return []
 
 
-def _recover_record(project: Project) -> list[str]:
+def recover_record(project: Project) -> list[str]:
+    """Records a landing that has happened and is not recorded; the caller holds the lock ``landing``.
+
+    Raises:
+        Unreachable: it was pushed, and the remote does not say whether it arrived.
+    """
     path = project.state / _INTENT
     try:
         intent = _Intent(**json.loads(files.read_bounded(path, _LIMIT)))
@@ -208,6 +235,8 @@ def _recover_record(project: Project) -> list[str]:
         return []
     row = project.ledger.package(intent.feature, intent.wp)
     done: list[str] = []
+    if intent.remote is not None and row is not None and row.state is State.FOR_REVIEW:
+        elsewhere.catch_up(project, intent.target)
     # None where the target is gone since: then nothing of it can have landed
     tip = project.branch_tip(intent.target)
     waiting = row is not None and row.state is State.FOR_REVIEW
@@ -247,11 +276,21 @@ def _move_target(
     path = project.state / _INTENT
     files.write_atomic(path, json.dumps(asdict(intent)), sync=True)
     outcome: landing.Outcome | None = None
+    unknown = False
     try:
-        outcome = landing.land(project.repository, project.control, _plan(project, intent, warrant))
+        publish = elsewhere.publisher(project, intent.target)
+        outcome = landing.land(project.repository, project.control, _plan(project, intent, warrant), publish)
+    except Unreachable:
+        unknown = True
+        raise
     finally:
-        if not isinstance(outcome, landing.Landed) and not _has_landed(project, intent):
+        if not unknown and not isinstance(outcome, landing.Landed) and not _has_landed(project, intent):
             path.unlink(missing_ok=True)
+    if isinstance(outcome, landing.Refused):
+        raise NotAllowed(
+            f"{outcome.remote} does not take {row.wp}: {outcome.reason}",
+            "it stays as it is, approved: let the remote take it, then `agentpkg move` lands it", code="push_refused",
+        )  # fmt: skip
     if isinstance(outcome, landing.InTheWay):
         raise _in_the_way(row, outcome)
     if isinstance(outcome, landing.Locked):
@@ -262,6 +301,7 @@ def _move_target(
     if isinstance(outcome, landing.TargetMoved):
         return None
     merged = _record(project, row, warrant, intent)
+    elsewhere.note_tip(project, intent.target)
     path.unlink(missing_ok=True)
     return merged
 
@@ -275,7 +315,14 @@ def _intent(project: Project, row: PackageRow, warrant: Warrant, actor: str) -> 
         head=what.head, strategy=project.settings.merge.strategy,
         forced=warrant.reason if isinstance(warrant, Word) else None,
         definitions=warrant.review.definitions if isinstance(warrant, Proof) else "",
+        remote=project.settings.merge.remote,
     )  # fmt: skip
+
+
+def _target(project: Project, feature: str) -> str:
+    row = project.ledger.feature(feature)
+    assert row is not None
+    return row.target
 
 
 def _plan(project: Project, intent: _Intent, warrant: Warrant) -> landing.LandingPlan:

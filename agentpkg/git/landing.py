@@ -14,13 +14,13 @@ did not happen, and does 6 when it did.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from agentpkg.core.proof import Warrant
+from agentpkg.core.proof import Followed, Warrant
 from agentpkg.git import checkouts as user
 from agentpkg.git.checkouts import Checkout
 from agentpkg.git.diff import Change, changed_paths
@@ -47,7 +47,7 @@ class LandingPlan:
     """
 
     target: str
-    warrant: Warrant
+    warrant: Warrant | Followed
     filters: tuple[str, ...] = ()
     identity: Identity = field(default_factory=lambda: agent_identity("agentpkg"))
     note: str = "agentpkg: land"
@@ -104,11 +104,25 @@ class Locked:
     lock: Path
 
 
-Outcome = Landed | TargetMoved | InTheWay | Locked
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The remote that the target lives on does not take it, and says why. Nothing has changed."""
+
+    remote: str
+    reason: str
 
 
-def land(repo: Repository, control: Git, plan: LandingPlan) -> Outcome:
+Outcome = Landed | TargetMoved | InTheWay | Locked | Refused
+
+#: moves a remote's target to the new commit if it is at the old one; None when it has
+Publish = Callable[[str, str], TargetMoved | Refused | None]
+
+
+def land(repo: Repository, control: Git, plan: LandingPlan, publish: Publish | None = None) -> Outcome:
     """Moves the target to the candidate. The caller holds the lock ``landing``.
+
+    Args:
+        publish: called when nothing here stands in the way any more; what it gives, if not None, is the outcome.
 
     Raises:
         GitFailed: the candidate is missing, or git failed in a way nobody planned for; nothing has changed then.
@@ -130,7 +144,7 @@ def land(repo: Repository, control: Git, plan: LandingPlan) -> Outcome:
             if not journal.lock(checkout, (c.path for c in changes)):
                 return Locked(checkout.lock)
         with ExitStack() as stack:
-            return _Landing(repo, control, plan, changes, journal, stack).run()
+            return _Landing(repo, control, plan, changes, journal, stack, publish).run()
     finally:
         # whatever happened: as the ref says, files and indexes follow it or go back, and the locks are released
         settle(repo, control, journal)
@@ -160,6 +174,7 @@ class _Landing:
     changes: Sequence[Change]
     journal: Journal
     stack: ExitStack
+    publish: Publish | None
 
     def run(self) -> Outcome:
         views = [(c, self.stack.enter_context(user.view(self.control, self.repo, c))) for c in self.journal.checkouts]
@@ -169,6 +184,9 @@ class _Landing:
                     said = user.follow(git, self.plan.old, self.plan.new)
                     if said is not None:
                         return self._refusal(checkout, git, said)
+                refused = self.publish(self.plan.new, self.plan.old) if self.publish else None
+                if refused is not None:
+                    return refused
                 commit()
         except _NotPrepared:
             now = _tip(self.repo, self.plan.ref)

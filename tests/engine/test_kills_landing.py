@@ -16,7 +16,7 @@ _RUN = "shop.run()"
 
 #: every step of a review, in order
 REVIEWING = (
-    "agentpkg.engine.review:_judge:call",
+    "agentpkg.engine.review:judge:call",
     "agentpkg.git.candidate:make:return",
     "agentpkg.engine.review:context:return",
     "agentpkg.checks.pipeline:_run_commands:call",
@@ -59,6 +59,7 @@ RUNNING = (
     "agentpkg.engine.dispatch:_make_room:return",
     "agentpkg.engine.dispatch:_spawn:return",
     "agentpkg.engine.running.starting:start:return",
+    "agentpkg.engine.running.train:make:return",
     "agentpkg.engine.running.landing:queue:return",
     "agentpkg.engine.lane:submit:return",
     "agentpkg.engine.transition.reviews:judged:return",

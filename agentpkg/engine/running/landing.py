@@ -98,6 +98,7 @@ def _landing(scene: Scene, row: PackageRow, car: Car) -> Callable[[], None]:
                 f"judge it yourself with `agentpkg review {row.feature} {row.wp}`",
                 code="config_changed",
             )
+        merging.catch_up(project, project.target(scene.feature))
         if review.tips(project, row) != (car.draft.blank.head, car.draft.blank.base):
             # the one before it did not land, or somebody else was faster: the train is made anew
             return
