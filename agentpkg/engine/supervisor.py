@@ -332,8 +332,8 @@ class Supervisor:
     def _tell_commits(self, tip: str) -> None:
         from agentpkg.engine import transition
         from agentpkg.engine.conclude import enclosing
-        from agentpkg.git.admission import objects_in_doubt
         from agentpkg.git.diff import changed_paths, commits
+        from agentpkg.git.doubt import objects_in_doubt
         from agentpkg.git.repo import GitFailed
         from agentpkg.relay import client
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from agentpkg import files
 from agentpkg.git.admission_contents import SecretScan, link_findings, read_contents
 from agentpkg.git.admission_policy import Finding, Guard, Rule
-from agentpkg.git.control import alternates_line
 from agentpkg.git.diff import TREE, Commit, Entry, changed_paths, each_commit
-from agentpkg.git.discover import Repository, read_small
+from agentpkg.git.discover import Repository
+from agentpkg.git.doubt import objects_in_doubt
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.incoming import Incoming, incoming
-from agentpkg.git.private import BASE, private_tip
+from agentpkg.git.private import private_tip
 from agentpkg.git.repo import Enclose, Git, GitFailed, NoRoom, unenclosed
 from agentpkg.secrets.finder import Finder
 
@@ -263,46 +263,6 @@ def _is_commit(git: Git, sha: str) -> bool:
 
 def _count_files(changes: dict[str, list[Entry]]) -> int:
     return len({e.path for of in changes.values() for e in of if TREE not in (e.mode, e.old[0][0])})
-
-
-def objects_in_doubt(objects: Path, real: Path) -> str | None:
-    """What about a private object folder could make git wait, or read something else; None if nothing does.
-
-    Links and pipes have no place in it, and it may borrow objects from the repository only.
-    """
-    waiting = [objects]
-    while waiting:
-        folder = waiting.pop()
-        if folder.is_symlink() or not folder.is_dir():
-            return f"{folder.name} is no plain folder"
-        with os.scandir(folder) as listed:
-            for entry in listed:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(folder / entry.name)
-                elif not entry.is_file(follow_symlinks=False):
-                    return f"{entry.name} in its object folder is no plain file"
-    return _borrowed(objects, real)
-
-
-def _borrowed(objects: Path, real: Path) -> str | None:
-    alternates = objects / "info" / "alternates"
-    if not os.path.lexists(alternates):
-        return None
-    data = read_small(alternates)
-    expected = alternates_line(real, objects.parent)
-    allowed = {os.path.realpath(real)}
-    if _is_empty(objects / BASE):
-        allowed.add(os.path.realpath(objects / BASE))
-    lines = [line for line in (data or b"?").split(b"\n") if line and not line.startswith(b"#")]
-    for line in lines:
-        if line + b"\n" != expected and os.path.realpath(objects / os.fsdecode(line)) not in allowed:
-            return "its object folder borrows from another place than the repository"
-    return None
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether a mount point is as it was made: what was mounted on it is gone with the session."""
-    return not folder.is_symlink() and folder.is_dir() and not any(os.scandir(folder))
 
 
 def _refused(rule: Rule, message: str) -> Refused:

@@ -21,11 +21,12 @@ from agentpkg.git.checkouts import Checkout, in_the_way
 from agentpkg.git.control import mirror
 from agentpkg.git.diff import changed_paths
 from agentpkg.git.discover import Repository, read_small
+from agentpkg.git.doubt import objects_in_doubt
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.private import private_tip
 from agentpkg.git.quarantine import BRANCHES, adopt_objects, open_quarantine, plain_names
 from agentpkg.git.repo import Enclose, Git, GitFailed, unenclosed
-from agentpkg.git.walk import blocking_files, large_files
+from agentpkg.git.walk import LARGEST, blocking_files, large_files
 
 #: where a quarantine keeps them: ``00001``, ``00002`` … while an agent works, ``refused``, ``end``, ``rewind-00001`` …
 SNAPSHOTS = "refs/snapshots"
@@ -40,9 +41,6 @@ REFUSED = "refused"
 _SECONDS = 600.0
 #: and one of those that are made while an agent works
 _WHILE_SECONDS = 120.0
-
-#: bytes of a file that is kept; what is larger stays in the worktree, which is not removed then
-_LARGEST = 1 << 29
 
 #: bytes
 _INDEX_LIMIT = 1 << 28
@@ -100,7 +98,10 @@ def snapshot(
     if not _LABEL.fullmatch(label):
         raise ValueError(label)
     quarantine = _opened(control, private.parent, head, provided)
-    alternates = tuple(p for p in (private / "objects",) if p.is_dir())
+    objects = private / "objects"
+    # what only they hold is lost then, which is for whoever put a pipe there
+    trusted = objects.is_dir() and objects_in_doubt(objects, control.git_dir.parent.parent / "objects") is None
+    alternates = (objects,) if trusted else ()
     draft = quarantine.git_dir / f"index.{secrets.token_hex(8)}"
     walls = _walls(quarantine, worktree, (*alternates, *([excludes] if excludes else [])), enclose)
     git = _reading(quarantine, worktree, draft, excludes).but(alternates=alternates, prefix=walls)
@@ -353,9 +354,9 @@ def _take_index(start: Path, index: Path) -> bool:
 
 def _added(git: Git, seconds: float) -> str:
     # what cannot be read (a closed file, a repository without a commit) is left out, the rest is kept
-    # and what is so large that reading it would hold everybody up stays where it is; holes cost an agent nothing
+    # and what is so large that reading it would hold everybody up stays in the worktree, which is not removed then
     assert git.work_tree is not None
-    large = [f":(exclude,literal){name}" for name in large_files(git.work_tree, _LARGEST)]
+    large = [f":(exclude,literal){name}" for name in large_files(git.work_tree, LARGEST)]
     git.but(environment={**git.environment, "GIT_LITERAL_PATHSPECS": "0"}).run(
         "add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul",
         stdin=b"\0".join(map(os.fsencode, (".", *large))), ok=(0, 1, 128), timeout=seconds,

@@ -7,6 +7,9 @@ from pathlib import Path
 #: files that git opens on its own in every folder it looks at
 _OPENED_BY_GIT = frozenset({".gitignore", ".gitattributes"})
 
+#: bytes of a file that is read to see whether it has changed, or to keep it; holes cost an agent nothing
+LARGEST = 1 << 29
+
 
 def blocking_files(worktree: Path) -> tuple[str, ...]:
     """Pipes, devices and sockets in places where git opens a file unasked and would wait for ever.

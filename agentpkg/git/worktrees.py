@@ -129,17 +129,19 @@ def changes(
         excludes: the user's own ignore file, honoured beside ``.gitignore`` and ``info/exclude``.
 
     Returns:
-        The changes. A pipe where git would wait for ever counts as the only, tracked one.
+        The changes. A pipe where git would wait for ever counts as the only, tracked one; a tracked file of more than
+        :data:`agentpkg.git.walk.LARGEST` bytes, and not as many as its blob has, is changed without being read.
     """
     blocking = blocking_files(worktree)
     if blocking:
         return Changes(tracked=blocking)
     draft = control.git_dir / f"index.{secrets.token_hex(8)}"
     try:
-        git = load_index(control, draft, index, worktree, head)
-        tracked = _names(git, "diff-files", "--name-only", "-z", "--ignore-submodules=all")
+        loaded = load_index(control, draft, index, worktree, head)
+        differing = ("diff-files", "--name-only", "-z", "--ignore-submodules=all", "--", *loaded.paths)
+        tracked = tuple(sorted((*_names(loaded.selecting, *differing), *loaded.grown)))
         own = (f"core.excludesFile={excludes}",) if excludes is not None else ()
-        git = git.but(config=(*git.config, *own))
+        git = loaded.git.but(config=(*loaded.git.config, *own))
         ignoring = ("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--no-empty-directory")
         untracked = set(_names(git, *ignoring)) - {name + end for name in provided for end in ("", "/")}
         return Changes(tracked, tuple(sorted(untracked)))

@@ -289,6 +289,20 @@ def test_private_objects_that_are_gone_are_refused_and_hurt_nobody(shops: ShopFa
 
 
 @pytest.mark.slow
+def test_a_pipe_among_the_private_objects_holds_nobody_up(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent(
+        "WP01",
+        "save src/wp01.txt x; echo draft > src/draft; cd $(git rev-parse --git-common-dir)/objects/info;"
+        "rm alternates; mkfifo alternates",
+    )
+    row = session(shop)
+    assert (row.outcome, row.commits) == ("failed", 0)
+    assert "alternates in its object folder is no plain file" in (row.reason or "")
+    works_again(shop)
+
+
+@pytest.mark.slow
 def test_a_private_dir_that_is_gone_is_refused_and_hurts_nobody(shops: ShopFactory) -> None:
     shop = shops()
     before = user_state(shop)

@@ -8,9 +8,9 @@ import pytest
 
 from agentpkg.core.errors import BadInput, Busy, NotAllowed
 from agentpkg.core.model import SessionRow, State
-from agentpkg.engine import attach, cleaning, control, dispatch, rewinding, transition
+from agentpkg.engine import attach, cleaning, control, dispatch, review, rewinding, transition
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
-from tests.support.repos import git, write
+from tests.support.repos import commit, git, write
 from tests.support.wait import until
 
 BRANCH = f"feat/{FEATURE}-WP01"
@@ -187,3 +187,17 @@ def test_a_file_of_a_terabyte_of_holes_holds_nobody_up_and_stays(shops: ShopFact
     rewind(shop)
     assert (worktree(shop) / "src/draft.txt").read_text() == "draft\n"
     assert (worktree(shop) / "src/huge").exists()
+
+
+@pytest.mark.slow
+def test_a_tracked_file_grown_to_a_terabyte_of_holes_is_told_by_its_size(shops: ShopFactory) -> None:
+    shop = shops()
+    commit(shop.repo, {"src/large.txt": "tracked\n", "src/other.txt": "tracked\n"}, "files")
+    hide = "git update-index --assume-unchanged src/other.txt src/large.txt"
+    shop.agent("WP01", f"save src/wp01.txt one; {hide}; truncate -s 1T src/large.txt; echo changed > src/other.txt")
+    row = shop.implement("WP01")
+    assert row.state is State.FOR_REVIEW, row.reason
+    assert shop.show("src/wp01.txt", f"feat/{FEATURE}-WP01") == "one"
+    judged = review.review(shop.project, FEATURE, "WP01").review
+    assert judged.verdict == "changes_requested"
+    assert "src/large.txt, src/other.txt" in str(judged.checks), judged.checks
