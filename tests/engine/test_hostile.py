@@ -143,7 +143,6 @@ def test_what_the_target_got_meanwhile_may_be_merged(shops: ShopFactory) -> None
         ("mkdir -p $real/info; echo '* filter=x' > $real/info/attributes", "info/attributes appeared"),
         ("echo /tmp > $real/objects/info/alternates", "objects/info/alternates appeared"),
         (f"echo /elsewhere > $real/worktrees/{FEATURE}-WP01/commondir", "commondir changed"),
-        (f"rm -rf $real/worktrees/{FEATURE}-WP01", f"worktrees/{FEATURE}-WP01"),
     ],
 )
 def test_what_git_would_obey_stops_the_package_when_it_changed(shops: ShopFactory, script: str, finding: str) -> None:
