@@ -16,7 +16,7 @@ from agentpkg.engine import approvals
 agentpkg answer 3 no --reason 'not before the release'"""
 )
 @click.argument("number", metavar="ID")
-@click.argument("option", metavar="yes|no")
+@click.argument("option", metavar="yes|no|again|leave")
 @click.option("--reason", help="Why; kept in the audit chain.")
 def command(number: str, option: str, reason: str | None, repo: Path | None, speak: Speaker) -> int:
     """Answer a question of the queue; `agentpkg questions` lists them."""

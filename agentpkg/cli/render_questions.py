@@ -46,6 +46,8 @@ def _question(one: Json) -> list[Text]:
 def _about(one: Json) -> Sequence[Part]:
     if one["kind"] == "permission":
         return (f"{one['text']}", (f"  ({one['why']})" if one["why"] else "", "dim"))
+    if one["kind"] == "conflict":
+        return (one["text"],)
     return (f"{one['kind']} of candidate {render.short(one['candidate'])}",)
 
 

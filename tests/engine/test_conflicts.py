@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import frozen
+from agentpkg.engine import approvals, frozen
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 
@@ -17,7 +17,8 @@ save src/wp02.txt more"""
 
 
 def two(shops: ShopFactory, strategy: str) -> Shop:
-    shop = shops({}, strategy=strategy)
+    # one rejection is one too many where the strategy is rebase: then a person is asked
+    shop = shops({}, strategy=strategy, cycles=1 if strategy == "rebase" else 2)
     (shop.repo / "src/list.txt").write_text("one\ntwo\nthree\n")
     for wp in ("WP01", "WP02"):
         shop.package(wp, owned_files=["src/*"], deliverables=["src/list.txt"])
@@ -32,6 +33,13 @@ def two(shops: ShopFactory, strategy: str) -> Shop:
 @pytest.mark.parametrize("strategy", ["merge", pytest.param("rebase", marks=pytest.mark.slow)])
 def test_a_conflict_says_who_and_where_and_its_agent_mends_it_on_the_branch(shops: ShopFactory, strategy: str) -> None:
     shop = two(shops, strategy)
+    if strategy == "rebase":
+        assert [one.wp for one in shop.run().stuck] == ["WP02"]
+        [question] = shop.project.ledger.questions(open_only=True)
+        assert question.text.startswith("WP02 still conflicts with WP01 (Part WP01) in src/list.txt:2")
+        assert shop.row("WP02").state is State.BLOCKED
+        approvals.answer(shop.project, question.number, "again", "its second thoughts are better")
+        assert shop.row("WP02").state is State.PLANNED
     assert shop.run().stuck == ()
     assert shop.states() == {"WP01": State.DONE, "WP02": State.DONE}
     assert git(shop.repo, "show", "main:src/list.txt") == "one\nby WP01\nby WP02\nthree"

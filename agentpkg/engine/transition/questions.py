@@ -6,8 +6,9 @@ from typing import Any
 
 from agentpkg.core import questions
 from agentpkg.core.errors import BadInput, NotAllowed
-from agentpkg.core.model import Entry, PackageRow, QuestionRow
+from agentpkg.core.model import Entry, PackageRow, QuestionRow, State
 from agentpkg.engine.transition.door import REVIEWER, require
+from agentpkg.engine.transition.moves import move
 from agentpkg.engine.transition.queue import tell
 from agentpkg.ledger.ledger import Transaction
 
@@ -139,6 +140,8 @@ def _answered(tx: Transaction, row: PackageRow, question: QuestionRow, by: str |
     entry = _entry(tx, row, said)
     tell(tx, question, "answered", entry, {"answer": given["answer"], "by": given["by"], "reason": given["reason"],
           "state": question.state, "missing": questions.missing(question)})  # fmt: skip
+    if question.kind == questions.CONFLICT and question.answer == questions.AGAIN:
+        move(tx, row.feature, row.wp, State.PLANNED, str(given["by"]), {"question": question.number})
     return question
 
 

@@ -25,6 +25,8 @@ def withdraw_of(tx: Transaction, session: str, row: PackageRow, entry: Entry) ->
 
 def withdraw(tx: Transaction, row: PackageRow, entry: Entry) -> None:
     """Takes back what was asked, and what was answered, about a package that does not wait for review any more."""
+    if row.state is not State.BLOCKED:
+        _withdraw_open(tx, row, entry, questions.CONFLICT)
     if row.state is State.FOR_REVIEW:
         return
     for question in tx.questions(row.feature, row.wp, kind=questions.APPROVAL):
@@ -33,3 +35,9 @@ def withdraw(tx: Transaction, row: PackageRow, entry: Entry) -> None:
             tx.put_question(replace(question, state="withdrawn", closed_at=question.closed_at or tx.now()))
         if was_open:
             tell(tx, question, "closed", entry, {"state": "withdrawn", "reason": f"{row.wp} is {row.state}"})
+
+
+def _withdraw_open(tx: Transaction, row: PackageRow, entry: Entry, kind: str) -> None:
+    for question in tx.questions(row.feature, row.wp, kind=kind, open_only=True):
+        tx.put_question(replace(question, state="withdrawn", closed_at=tx.now()))
+        tell(tx, question, "closed", entry, {"state": "withdrawn", "reason": f"{row.wp} is {row.state}"})

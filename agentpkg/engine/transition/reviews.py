@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from agentpkg.core import states
+from agentpkg.core import questions, states
 from agentpkg.core.model import (
     Entry,
     FailureClass,
@@ -15,6 +15,7 @@ from agentpkg.core.model import (
 )
 from agentpkg.core.proof import Warrant, Word
 from agentpkg.engine.transition.door import REVIEWER, change, open_dependencies, require
+from agentpkg.engine.transition.questions import Asked, ask
 from agentpkg.ledger.ledger import Transaction
 
 
@@ -43,7 +44,7 @@ def judged(tx: Transaction, review: ReviewRow, limit: int, evidence: Sequence[Ma
         {"verdict": review.verdict, "cycle": review.cycle, "candidate": review.candidate, "head": review.head},
         entry=entry,
     )
-    return _used_up(tx, new, limit) if used_up else new
+    return _used_up(tx, new, limit, review) if used_up else new
 
 
 def recalled(tx: Transaction, review: ReviewRow, limit: int) -> PackageRow:
@@ -55,14 +56,22 @@ def recalled(tx: Transaction, review: ReviewRow, limit: int) -> PackageRow:
         tests_failed=review.tests_failed, reason=_findings(review),
     )  # fmt: skip
     tx.put_package(new)
-    return _used_up(tx, new, limit) if used_up else new
+    return _used_up(tx, new, limit, review) if used_up else new
 
 
-def _used_up(tx: Transaction, row: PackageRow, limit: int) -> PackageRow:
+def _used_up(tx: Transaction, row: PackageRow, limit: int, review: ReviewRow) -> PackageRow:
+    """Blocks the package; over a conflict a person is asked whether its agent tries anew."""
     reason = f"review cycles used up ({limit}): {row.reason}"
     blocked = replace(row, state=State.BLOCKED, reason=reason, reason_class=FailureClass.REVIEW)
     change(tx, row, blocked, REVIEWER, {"reason": reason, "reason_class": FailureClass.REVIEW})
     tx.put_package(blocked)
+    conflict = next((c for c in review.checks if (c.group, c.name, c.status) == ("merge", "conflict", "fail")), None)
+    if conflict is not None:
+        ask(tx, blocked, Asked(
+            questions.CONFLICT, review.head, f"{row.wp} still {conflict.detail}: shall its agent try again?",
+            {"head": review.head, "base": review.base, "evidence": conflict.evidence},
+            options=(questions.AGAIN, questions.LEAVE), fallback=questions.LEAVE,
+        ))  # fmt: skip
     return blocked
 
 
