@@ -190,6 +190,8 @@ class Merge:
     auto: StrictBool = True
     #: the remote that targets live on, which is followed and pushed to; null: they are this repository's own
     remote: Name | None = None
+    #: gitignore-style: files in which lines that both sides have added at one place are kept, and are no conflict
+    union: tuple[Glob, ...] = ()
     #: candidates of a run whose checks run side by side, each on the one before it
     parallel: Positive = 4
 

@@ -19,8 +19,8 @@ class Patterns:
         found = self._spec.check_file(self._folded(path))
         return self.lines[found.index] if found.include and found.index is not None else None
 
-    def __contains__(self, path: str) -> bool:
-        return self.match(path) is not None
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and self.match(path) is not None
 
     def _folded(self, text: str) -> str:
         return text.casefold() if self.fold else text

@@ -5,6 +5,7 @@ The review judges by these, not by what the files say by then; the ledger's disp
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.config import load_constitution
@@ -50,10 +51,12 @@ def dispatch_entry(project: Project, row: PackageRow) -> Entry | None:
 
 
 def digests(project: Project, row: PackageRow) -> Mapping[str, str]:
-    """The hashes that the package's newest dispatch froze, by name."""
+    """The hashes that the package's newest dispatch froze, by name, and that of the rules for conflicts, if any."""
     entry = dispatch_entry(project, row)
     metadata = entry.metadata if entry else {}
-    return {key: str(metadata[key]) for key in _KEYS if key in metadata}
+    union = project.settings.merge.union
+    rules = {"merge_union": sha256("\0".join(union).encode()).hexdigest()} if union else {}
+    return {key: str(metadata[key]) for key in _KEYS if key in metadata} | rules
 
 
 def config_changed(project: Project, row: PackageRow) -> bool:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from agentpkg import files
 from agentpkg.checks import pipeline
-from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext
+from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext, named
 from agentpkg.checks.definitions import definitions, definitions_key
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import PackageRow, ReviewRow, State, Verdict, WorkPackage
+from agentpkg.core.patterns import Patterns
 from agentpkg.engine import approvals, collisions, frozen, transition
 from agentpkg.engine.enclosure import enclosure
 from agentpkg.engine.project import Project
@@ -119,7 +120,7 @@ def judge(project: Project, draft: Draft, cancelled: Cancelled) -> Made:
     store = EvidenceStore(project.state / "evidence")
     with enclosure(project) as walls:
         about = replace(context(project, row, package, made), walls=walls)
-        extra = [_isolation(project, row, walls.level)]
+        extra = [_isolation(project, row, walls.level), *_united(made)]
         done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code)
@@ -214,6 +215,14 @@ def _recall(project: Project, row: PackageRow, known: ReviewRow) -> PackageRow:
     return row
 
 
+def _united(made: candidate.Candidate) -> list[Finding]:
+    """The conflicts that a rule of the configuration has resolved."""
+    if not made.united:
+        return []
+    detail = f"lines added by both sides are kept in {named(list(made.united))} (merge.union)"
+    return [Finding("merge", "resolved by rule", "warn", detail, {"paths": list(made.united)})]
+
+
 def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
     """What stood between the work, and its checks, and the rest of the machine."""
     session = project.ledger.session(row.session) if row.session else None
@@ -231,7 +240,9 @@ def make_candidate(
         feature=row.feature, wp=row.wp, title=package.title, agent=row.agent or "", session=row.session or "",
         cycle=row.cycle, audit_hash=newest,
     )  # fmt: skip
-    return candidate.make(project.control, base, head, project.settings.merge.strategy, text, project.user)
+    merge = project.settings.merge
+    union = Patterns(merge.union) if merge.union else ()
+    return candidate.make(project.control, base, head, merge.strategy, text, project.user, union=union)
 
 
 def context(project: Project, row: PackageRow, package: WorkPackage, made: candidate.Candidate) -> ReviewContext:

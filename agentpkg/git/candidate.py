@@ -5,11 +5,12 @@ enters the repository. What is reviewed is this commit, and only this commit may
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from agentpkg.git import union as uniting
 from agentpkg.git.conflict import Place, places
 from agentpkg.git.diff import Commit, commits, read_commits
 from agentpkg.git.discover import check_git_version
@@ -34,6 +35,7 @@ class Candidate:
         base: the target's tip it was made on.
         head: the admitted branch tip it lands.
         changes_nothing: its tree is the target's own: everything is there already.
+        united: files in which both sides' additions were kept.
     """
 
     commit: str
@@ -41,6 +43,7 @@ class Candidate:
     base: str
     head: str
     changes_nothing: bool = False
+    united: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Conflict:
     places: tuple[Place, ...] = ()
     #: the commit that could not be applied, with strategy rebase
     commit: str | None = None
+    #: what git made of the merge, conflicts and all
+    tree: str = ""
 
 
 def message(*, feature: str, wp: str, title: str, agent: str, session: str, cycle: int, audit_hash: str) -> str:
@@ -69,7 +74,7 @@ def message(*, feature: str, wp: str, title: str, agent: str, session: str, cycl
 
 def make(
     control: Git, target_tip: str, head: str, strategy: Strategy, message: str, identity: Identity,
-    now: datetime | None = None,
+    now: datetime | None = None, union: Container[str] = (),
 ) -> Candidate | Conflict:  # fmt: skip
     """Makes the candidate for ``head`` on ``target_tip``. The same arguments give the same commit.
 
@@ -81,20 +86,18 @@ def make(
         message: as :func:`message` gives it; with ``rebase`` its trailers go to the last commit.
         identity: author (but of rebased commits) and committer.
         now: the commit's time, with a time zone; None: now.
+        union: the files in which additions of both sides at one place are kept, and are no conflict.
 
     Raises:
         GitFailed: one of the commits is missing, or they have no common history.
     """
     now = now or datetime.now().astimezone()
-    maker = _Maker(control, identity, f"{int(now.timestamp())} {now:%z}")
+    maker = _Maker(control, identity, f"{int(now.timestamp())} {now:%z}", union)
     if strategy == "rebase":
-        return maker.rebase(target_tip, head, message)
-    tree = _merge_tree(control, target_tip, head)
-    if isinstance(tree, Conflict):
-        return tree
-    parents = (target_tip, head) if strategy == "merge" else (target_tip,)
-    commit = maker.commit(tree, parents, message)
-    return Candidate(commit, tree, target_tip, head, tree == _tree_of(control, target_tip))
+        made = maker.rebase(target_tip, head, message)
+    else:
+        made = maker.merge(target_tip, head, message, (target_tip, head) if strategy == "merge" else (target_tip,))
+    return made if isinstance(made, Conflict) else replace(made, united=tuple(sorted(maker.united)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,29 @@ class _Maker:
     git: Git
     identity: Identity
     date: str
+    union: Container[str]
+    #: the files that were united so far
+    united: set[str] = field(default_factory=set)
+
+    def merge(self, target_tip: str, head: str, text: str, parents: tuple[str, ...]) -> Candidate | Conflict:
+        """One commit with what both sides have."""
+        tree = self._merged(target_tip, head, None)
+        if isinstance(tree, Conflict):
+            return tree
+        commit = self.commit(tree, parents, text)
+        return Candidate(commit, tree, target_tip, head, tree == _tree_of(self.git, target_tip))
+
+    def _merged(self, ours: str, theirs: str, base: str | None, *options: str) -> str | Conflict:
+        """The tree of a merge; conflicts of the safe shape are resolved where that is wished."""
+        tree = _merge_tree(self.git, ours, theirs, *options)
+        if not isinstance(tree, Conflict) or not all(path in self.union for path in tree.paths):
+            return tree
+        base = base or self.git.run("merge-base", ours, theirs, ok=(0, 1)).text
+        whole = uniting.resolved(self.git, tree.tree, base, ours, theirs, tree.paths) if base else None
+        if whole is None:
+            return tree
+        self.united.update(tree.paths)
+        return whole
 
     def commit(self, tree: str, parents: tuple[str, ...], text: str, author: Mapping[str, str] | None = None) -> str:
         dates = {"GIT_AUTHOR_DATE": self.date, "GIT_COMMITTER_DATE": self.date}
@@ -160,10 +186,10 @@ class _Maker:
         if parent == onto:
             return pick.tree
         if check_git_version() >= (2, 40):
-            return _merge_tree(self.git, onto, pick.sha, f"--merge-base={parent}")
+            return self._merged(onto, pick.sha, parent, f"--merge-base={parent}")
         # git before 2.40 cannot be told the base: a commit with the tree of `onto`, whose only parent is that base
         synthetic = self.commit(tree, (parent,), "synthetic\n")
-        return _merge_tree(self.git, synthetic, pick.sha)
+        return self._merged(synthetic, pick.sha, parent)
 
     def _pick(self, pick: Commit, onto: str, tree: str, text: str) -> str:
         name, _, mail = pick.author.rpartition(" <")
@@ -180,7 +206,8 @@ def _merge_tree(git: Git, ours: str, theirs: str, *options: str) -> str | Confli
     names, _, said = rest.partition(b"\0\0")
     paths = {name.decode("utf-8", "surrogateescape") for name in names.split(b"\0") if name}
     ordered = tuple(sorted(paths))
-    return Conflict(ordered, _explanation(said), places(git, tree.decode(), ordered, ours, theirs))
+    found = places(git, tree.decode(), ordered, ours, theirs)
+    return Conflict(ordered, _explanation(said), found, tree=tree.decode())
 
 
 def _explanation(said: bytes) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpkg.core.patterns import Patterns
 from agentpkg.git import diff
 from agentpkg.git.candidate import Candidate, Conflict, Strategy, make, message
 from agentpkg.git.control import open_control
@@ -126,6 +127,26 @@ def test_a_conflict_names_the_paths(world: World, strategy: Strategy) -> None:
     assert made.paths == (("a",) if strategy == "rebase" else ("a", "c"))
     assert "CONFLICT (content): Merge conflict in a" in made.details
     assert (made.commit is not None) == (strategy == "rebase")
+
+
+@pytest.mark.parametrize("strategy", ["merge", "squash", "rebase"])
+def test_lines_that_both_sides_add_at_one_place_are_kept_where_that_is_wished(world: World, strategy: Strategy) -> None:
+    commit(world.path, {"log": "one\ntwo\n"}, "user")
+    git(world.path, "checkout", "-q", "-B", "feat")
+    commit(world.path, {"log": "one\ntwo\nof the branch\n"}, "feat(WP02): log")
+    git(world.path, "checkout", "-q", "main")
+    commit(world.path, {"log": "one\ntwo\nof the target\n"}, "user")
+
+    def made(*union: str) -> Candidate | Conflict:
+        return make(world.control, world.at("main"), world.at("feat"), strategy, TEXT, USER, NOW, Patterns(union))
+
+    assert isinstance(made("*.md"), Conflict)
+    found = made("log")
+    assert isinstance(found, Candidate)
+    assert (found.united, world.show(f"{found.commit}:log")) == (("log",), "one\ntwo\nof the target\nof the branch")
+    # one side has changed what was there: that is no list that both have added to
+    commit(world.path, {"log": "one\n2\nof the target\n"}, "user")
+    assert isinstance(made("log"), Conflict)
 
 
 def test_a_deletion_against_a_change_is_a_conflict(world: World) -> None:

@@ -20,6 +20,9 @@ def queue(scene: Scene, rows: Sequence[PackageRow]) -> int:
     waiting = {row.wp: row for row in rows if may_land(scene, row)}
     if not waiting and not scene.lane:
         scene.train.stop()
+        # what people were asked about an older target may be asked anew now
+        waiting = {row.wp: row for row in rows if may_land(scene, row)}
+    if not waiting and not scene.lane:
         _tell(scene)
         return 0
     project = scene.project
