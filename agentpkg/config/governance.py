@@ -48,6 +48,8 @@ class Actions:
     workflows: Class = "autonomous"
     #: changes beyond the package's ``owned_files``
     scope: Class = "forbidden"
+    #: that a sandboxed agent reaches a host which ``isolation.network.allow`` and ``agents.NAME.network`` do not name
+    network: Class = "forbidden"
     #: ``move --to done --force``, which passes by the review and by everybody else
     force: Literal["autonomous", "forbidden"] = "autonomous"
 

@@ -333,6 +333,7 @@ def _plan(
         kill_grace_seconds=settings.agent.kill_grace_seconds, isolation=session.isolation,
         walls=ready.walls.facts, mounts=walls.mounts(project),
         network=(*settings.isolation.network.allow, *ready.agent.network, *launch.hosts),
+        undecided=project.policy.actions.network,
         environment=ready.secrets.plain,
         secret_names=tuple(ready.secrets.secrets), setup=settings.worktree.setup,
         limits=asdict(settings.limits), run_limits=asdict(settings.run.limits),

@@ -45,7 +45,7 @@ def forecast(project: Project, feature: Feature, wp: str) -> Forecast:
     git = project.repository.git
     touched = governance.touched(git, tree.files(git, str(base)), tree.files(git, head), package)
     forbidden, needs = governance.judge(project.policy, touched)
-    return Forecast(wp, "branch", tuple(forbidden), tuple(needs))
+    return Forecast(wp, "branch", tuple(forbidden), tuple(needs), tuple(_while_working(project.policy)))
 
 
 def _fork(project: Project, head: str, target: str) -> str | None:
@@ -58,8 +58,14 @@ def _planned(project: Project, policy: Policy, package: WorkPackage, files: Iter
     possible = [*_owned(package, [*files, *_samples(policy)])]
     also = governance.judge(policy, _as_if(package, possible))
     told = {_rule(need) for need in (*forbidden, *needs)}
-    may = [need for need in (*also[0], *also[1]) if _rule(need) not in told]
+    may = [need for need in (*also[0], *also[1], *_while_working(policy)) if _rule(need) not in told]
     return Forecast(package.id, "plan", tuple(forbidden), tuple(needs), tuple(may))
+
+
+def _while_working(policy: Policy) -> Iterator[Need]:
+    """What its agent may have to ask before there is anything to review."""
+    if policy.actions.network == "approval":
+        yield Need("network", "hosts that the configuration does not name, while its agent works", ())
 
 
 def _rule(need: Need) -> str:

@@ -32,12 +32,14 @@ class Inside:
         self._said = self._voice = ""
 
     def __enter__(self) -> None:
-        if not (self._walls.cuts_network and self._plan.network):
+        if not self._walls.cuts_network or not (self._plan.network or self._plan.undecided != "forbidden"):
             return
         from agentpkg.core.hosts import parse_all
         from agentpkg.isolation.proxy import Proxy
+        from agentpkg.isolation.undecided import Undecided
 
-        self._proxy = Proxy(parse_all(self._plan.network), self._walls.network_over == "port")
+        undecided = Undecided(self._plan.undecided)
+        self._proxy = Proxy(parse_all(self._plan.network), self._walls.network_over == "port", undecided)
         try:
             self._proxy.start()
         except OSError as error:
@@ -98,6 +100,15 @@ class Inside:
         """What was decided on its way out since the last call: kind and text of a record each."""
         found = self._proxy.decisions() if self._proxy is not None else []
         return [("network" if one.allowed and not one.problem else "notice", str(one)) for one in found]
+
+    def wanted(self) -> list[str]:
+        """Hosts that somebody has to decide on, since the last call."""
+        return self._proxy.undecided.wanted() if self._proxy is not None else []
+
+    def settle(self, target: str, allowed: bool) -> None:
+        """Somebody has decided on a host."""
+        if self._proxy is not None:
+            self._proxy.undecided.settle(target, allowed)
 
 
 def exit_code(wrapped: Wrapped, code: int | None) -> int | None:

@@ -42,6 +42,7 @@ class SessionPlan:
         walls: what the probe of ``isolation`` found, see :class:`agentpkg.isolation.Probe`.
         mounts: more paths of the machine that the agent may read.
         network: what it may reach where the level cuts the network, see :mod:`agentpkg.core.hosts`.
+        undecided: what becomes of wishes to reach something else: ``forbidden``, ``approval`` or ``autonomous``.
         features_dirs: folders whose files no session may change.
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
@@ -66,6 +67,7 @@ class SessionPlan:
     walls: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[str, ...] = ()
     network: tuple[str, ...] = ()
+    undecided: str = "forbidden"
     environment: Mapping[str, str] = field(default_factory=dict)
     secret_names: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ def context(project: Project, feature: Feature, package: WorkPackage, agent: str
         constitution=constitution.text if constitution else "",
         variables=tuple(sorted(_variables(project, package, agent or chosen.agent))),
         changes=tuple(c for name in package.dependencies if (c := _change(project, feature, name)) is not None),
-        prior=prior_work(project, rows.get(package.id), chosen),
+        prior=prior_work(project, rows.get(package.id), chosen), policy=project.policy,
     )  # fmt: skip
 
 

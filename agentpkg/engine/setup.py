@@ -1,10 +1,11 @@
-"""A first configuration for a repository: a commented sample of every key, and a constitution to start from."""
+"""A first configuration for a repository: commented samples of every key, and a constitution to start from."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpkg.config import CONFIG_FILE
+from agentpkg.config.governance import GOVERNANCE_FILE
 from agentpkg.files import write_atomic
 from agentpkg.git.discover import Repository
 
@@ -21,9 +22,10 @@ class SetUp:
 
 
 def init(repository: Repository) -> SetUp:
-    """Writes ``.kittify/config.yaml`` and a constitution; never overwrites one."""
+    """Writes ``.kittify/config.yaml``, ``governance.yaml`` and a constitution; never overwrites one."""
     root = repository.work_tree
-    texts = {CONFIG_FILE: config_text(root.name, current_branch(repository)), _CONSTITUTIONS[0]: CONSTITUTION}
+    config = config_text(root.name, current_branch(repository))
+    texts = {CONFIG_FILE: config, GOVERNANCE_FILE: GOVERNANCE, _CONSTITUTIONS[0]: CONSTITUTION}
     written, kept = [], []
     for path, text in texts.items():
         there = _there(root, path)
@@ -66,6 +68,29 @@ Rules that every agent is told and every work package keeps. Replace these with 
 - Public functions say what they take, what they give, and what they raise.
 - Errors are told to the user with what to do about them; nothing is swallowed.
 - No new dependency without a word on why in the commit message.
+"""
+
+GOVERNANCE = """\
+# What agents' work may do by itself (autonomous), what waits for people (approval), and what is forbidden. All keys are
+# commented out and stand with their defaults or an example; `agentpkg policy check FEATURE` tells what a package needs.
+
+# actions:
+#   merge: autonomous             # that a candidate lands at all
+#   dependencies: autonomous      # a manifest names a dependency that it did not name
+#   migrations: autonomous
+#   workflows: autonomous         # files that tell a CI service what to run
+#   scope: forbidden              # changes beyond a package's owned_files
+#   network: forbidden            # a sandboxed agent reaches a host that the configuration does not name
+#   force: autonomous             # move --to done --force; autonomous or forbidden
+
+# paths:                          # changes under these patterns; approval or forbidden
+#   - {match: ["infra/**", Dockerfile], name: infrastructure, action: approval}
+
+# approval:
+#   people: 1                     # how many different ones have to say yes
+#   approvers: []                 # login names; empty: any person
+#   exclude_dispatcher: false
+#   deadline_seconds: null        # after which the answer is no
 """
 
 _CONFIG = """\

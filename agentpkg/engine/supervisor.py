@@ -298,10 +298,12 @@ class Supervisor:
         return "interrupted" if self.stopping else None
 
     def _people(self) -> Any:
+        from agentpkg.engine.outgoing import Outgoing
         from agentpkg.engine.permissions import Permissions
         from agentpkg.relay import client
 
-        return Permissions(self.plan, self.ledger, self.redactor, lambda: client.poke(self.repository.state))
+        asked = Permissions(self.plan, self.ledger, self.redactor, lambda: client.poke(self.repository.state))
+        return Outgoing(asked, self.inside, self.redactor.redact, self.log.append)
 
     def _told(self) -> list[str]:
         return list(requests.instructions(self.folder, self._taken))

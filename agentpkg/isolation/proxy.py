@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from agentpkg.core.hosts import Target
 from agentpkg.isolation.base import PORT
+from agentpkg.isolation.undecided import Undecided, address_of
 
 #: bytes of a request's head
 _HEAD = 1 << 16
@@ -31,6 +32,9 @@ _TOLD = 2000
 _REFUSAL = (
     "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
 )
+
+_FORBIDDEN = "403 Forbidden", "is not among the hosts that isolation.network.allow names, and nobody allowed it"
+_WAITING = "503 Service Unavailable", "waits for a person to allow it; try again later"
 
 
 #: how a connection ends whose client talks nonsense, or is gone
@@ -64,10 +68,11 @@ class Proxy:
         targets: what may be reached.
         on_port: listen on a port of the loopback, where nothing can be shown inside as a port; services of this machine
             are then reached without it, on their own.
+        undecided: what becomes of connections to other targets.
     """
 
-    def __init__(self, targets: Sequence[Target], on_port: bool = False) -> None:
-        self._on_port = on_port
+    def __init__(self, targets: Sequence[Target], on_port: bool = False, undecided: Undecided | None = None) -> None:
+        self._on_port, self.undecided = on_port, undecided or Undecided()
         self.port = 0
         self._remote = [target for target in targets if not target.local]
         self._local = {target.port: target for target in targets if target.local}
@@ -181,16 +186,19 @@ class Proxy:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _SECONDS)
         request = _Request.parse(head)
-        if not any(target.admits(request.host, request.port) for target in self._remote):
-            self._decide(Decision(request.target, False))
-            hint = f"{request.target} is not among the hosts that isolation.network.allow names\n"
-            await _refuse(writer, "403 Forbidden", hint)
+        named = any(target.admits(request.host, request.port) for target in self._remote)
+        allowed = named or await self.undecided.decide(request.target)
+        if not allowed:
+            status, hint = _WAITING if allowed is None else _FORBIDDEN
+            self._decide(Decision(request.target, False, "" if allowed is False else "nobody has decided yet"))
+            await _refuse(writer, status, f"{request.target} {hint}\n")
             return
         try:
-            out = await asyncio.wait_for(asyncio.open_connection(request.host, request.port), _SECONDS)
+            out = await asyncio.wait_for(self._connect(request, named), _SECONDS)
         except OSError as error:
-            self._decide(Decision(request.target, True, error.strerror or "nobody answers"))
-            await _refuse(writer, "502 Bad Gateway", f"{request.target}: {error.strerror or 'nobody answers'}\n")
+            why = error.strerror or "nobody answers"
+            self._decide(Decision(request.target, True, why))
+            await _refuse(writer, "502 Bad Gateway", f"{request.target}: {why}\n")
             return
         self._decide(Decision(request.target, True))
         if request.onward:
@@ -198,6 +206,12 @@ class Proxy:
         else:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await _join((reader, writer), out)
+
+    async def _connect(self, request: "_Request", named: bool) -> "_Stream":
+        host = request.host
+        if not named:
+            host = await address_of(host, request.port, self.undecided.policy)
+        return await asyncio.open_connection(host, request.port)
 
 
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from agentpkg.config.governance import Policy
 from agentpkg.config.settings import Settings
 from agentpkg.core.model import CheckResult, Feature, State, WorkPackage
 
@@ -87,6 +88,7 @@ class PromptContext:
         constitution: Markdown.
         variables: names of the environment variables that the agent gets, never values.
         changes: of the finished dependencies, in the order of ``dependencies``.
+        policy: what people have to approve.
     """
 
     feature: Feature
@@ -103,3 +105,4 @@ class PromptContext:
     variables: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     prior: PriorWork | None = field(default=None)
+    policy: Policy = field(default_factory=Policy)

@@ -1,13 +1,15 @@
 """The names that a prompt template may use, as plain dictionaries. They are a contract with users' own templates."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
+from agentpkg.config.governance import Class
 from agentpkg.config.policy import always_forbidden, commit_expression
 from agentpkg.core.model import CheckResult, State
 from agentpkg.features.spec import find_requirements
 from agentpkg.prompts.context import Change, Neighbour, PriorWork, PromptContext
 from agentpkg.prompts.markdown import demoted, shortened
+from agentpkg.prompts.policy import told
 from agentpkg.prompts.relevant import plan_sections
 
 # bounds on what comes from elsewhere, in characters or lines
@@ -93,6 +95,11 @@ def _governance(context: PromptContext) -> dict[str, Any]:
             "paths": list(dict.fromkeys(path.removeprefix("/") for path in forbidden)),
             "commands": list(constraints.forbidden_commands),
             "max_file_size": constraints.max_file_size,
+        },
+        "policy": {
+            kind: [(one_line(what), paths) for what, paths in told(context.policy, kind)]
+            for kind in get_args(Class)
+            if kind != "autonomous"
         },
         "checks": [{"name": check.name, "run": one_line(check.run)} for check in settings.review.checks],
         "commits": _commits(context),

@@ -7,8 +7,9 @@ import pytest
 
 from agentpkg.cli import VERBS, failing, render_tables, run
 from agentpkg.config import parse
+from agentpkg.config.governance import Policy, parse_policy
 from agentpkg.core.errors import AgentpkgError, BadInput, Busy, FellShort, Lacking, NotAllowed
-from agentpkg.engine.setup import config_text
+from agentpkg.engine.setup import GOVERNANCE, config_text
 from tests.cli import support
 from tests.support.repos import ScratchFactory, git
 
@@ -161,7 +162,10 @@ def test_the_first_configuration_is_good_and_never_overwrites(
     repo = scratch()
     assert run(["init", "--repo", str(repo), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document == {"written": [".kittify/config.yaml", ".kittify/constitution.md"], "kept": []}
+    assert document == {
+        "written": [".kittify/config.yaml", ".kittify/governance.yaml", ".kittify/constitution.md"],
+        "kept": [],
+    }
     mine = repo / ".kittify" / "config.yaml"
     mine.write_text("run: {jobs: 3}\n")
     assert run(["init", "--repo", str(repo)]) == 0
@@ -177,6 +181,14 @@ def test_every_key_of_the_first_configuration_is_a_real_one() -> None:
     assert settings.project.target_branch == "trunk"
     assert settings.agent.harness == "my-agent"
     assert [check.name for check in settings.review.checks] == ["tests", "lint"]
+
+
+def test_every_key_of_the_first_policy_is_a_real_one() -> None:
+    assert parse_policy(GOVERNANCE) == Policy()
+    bare = "\n".join(line.removeprefix("# ") for line in GOVERNANCE.splitlines()[2:])
+    policy = parse_policy(bare)
+    assert (policy.actions, policy.approval) == (Policy().actions, Policy().approval)
+    assert [rule.name for rule in policy.paths] == ["infrastructure"]
 
 
 def _uncommented(line: str) -> str:

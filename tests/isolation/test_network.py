@@ -1,5 +1,6 @@
 """The way to the network: none but to what is allowed, each decision told."""
 
+import asyncio
 import http.server
 import json
 import socket
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.hosts import Target, parse
+from agentpkg.engine import approvals, attach, dispatch
 from agentpkg.isolation.proxy import Proxy
+from agentpkg.isolation.undecided import address_of
 from tests.isolation.support import require, said, session
 from tests.support.engine_shop import ShopFactory
+from tests.support.wait import until
 
 #: an address of this machine that no shorthand means, so that it stands for another one
 REMOTE = "127.0.0.2"
@@ -183,3 +187,50 @@ def test_the_inner_end_needs_nothing_of_agentpkg() -> None:
     from agentpkg.isolation import forward
 
     assert "agentpkg." not in Path(forward.__file__).read_text().split('"""', 2)[2]
+
+
+# --------------------------------------------------------------------------- what nobody has named
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["strong", "medium"])
+def test_a_host_that_nobody_named_waits_for_a_person(
+    shops: ShopFactory, servers: tuple[int, int, int], level: str
+) -> None:
+    require(level)
+    shop = shops(level=level)
+    (shop.repo / ".kittify" / "governance.yaml").write_text("actions: {network: approval}\n")
+    (shop.tools / "get.py").write_text(GET)
+    far, other, near = servers
+    urls = [f"http://{REMOTE}:{far}/a", f"http://{REMOTE}:{other}/b", f"http://localhost:{near}/c"]
+    tries = "; ".join(f"env -u no_proxy -u NO_PROXY python3 $here/get.py {url}" for url in (*urls, urls[0]))
+    shop.agent("WP01", f"save src/wp01.txt x; {tries}")
+    project = shop.project
+    begun = dispatch.start(project, project.good_feature(shop.feature), "WP01", dispatch.Wish())
+    for option in ("yes", "no", "yes"):
+        until(lambda: project.ledger.questions(open_only=True), what="a question")
+        [question] = project.ledger.questions(open_only=True)
+        assert question.text.startswith("scripted asks: connect to "), question
+        approvals.answer(shop.project, question.number, option, None)
+    row = attach.wait(shop.project, begun.session.id)
+    lines = said(shop)
+    assert row.outcome == "completed", (row.reason, lines)
+    assert lines.count("got page /a via nothing") == 2, lines
+    assert f"failed {urls[1]} 403" in lines
+    # a name that leads to this machine is another thing than what a person has read
+    assert f"failed {urls[2]} 502" in lines
+    assert len(project.ledger.questions(shop.feature)) == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "policy", "good"),
+    [("127.0.0.1", "approval", True), ("localhost", "approval", False), ("127.0.0.1", "autonomous", False),
+     ("10.1.2.3", "autonomous", False), ("10.1.2.3", "approval", True), ("169.254.169.254", "autonomous", False),
+     ("9.9.9.9", "autonomous", True)],
+)  # fmt: skip
+def test_where_an_unnamed_host_may_lead(host: str, policy: str, good: bool) -> None:
+    if good:
+        assert asyncio.run(address_of(host, 80, policy)) == host
+        return
+    with pytest.raises(OSError, match="leads to this machine"):
+        asyncio.run(address_of(host, 80, policy))

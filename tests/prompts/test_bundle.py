@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.config import parse
+from agentpkg.config.governance import Actions, PathRule, Policy
 from agentpkg.core.errors import BadInput
 from agentpkg.core.model import CheckResult, Feature, Plan, Requirement, Spec, State, WorkPackage
 from agentpkg.prompts import TITLES, Change, Neighbour, PriorWork, PromptContext, build
@@ -159,6 +160,17 @@ def test_governance_tells_the_rules_and_the_commit_convention() -> None:
     assert "✗ run: `cargo test`" in text
     assert r"^(feat|fix|docs|test|refactor|chore|perf|build)\(WP02\): .+" in text
     assert "feat(WP02): add the endpoint" in text
+
+
+def test_governance_tells_what_a_person_has_to_approve_and_what_nobody_may() -> None:
+    actions = Actions(dependencies="approval", workflows="forbidden", network="approval")
+    policy = Policy(actions, (PathRule(("infra/**", "Dockerfile"), name="the infrastructure"),))
+    text = part(build(dataclasses.replace(CONTEXT, policy=policy)).prompt, "Governance constraints")
+    _, _, after = text.partition("### A person has to approve\n")
+    assert "- add a dependency to a manifest" in after
+    assert "- change the infrastructure: `infra/**`, `Dockerfile`\n- connect to hosts" in after
+    assert "- ✗ change what tells CI services what to run: `/.github/workflows`" in text
+    assert "has to approve" not in build(CONTEXT).prompt
 
 
 def test_the_environment_has_names_and_what_the_dependencies_changed() -> None:
