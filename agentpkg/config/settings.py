@@ -183,6 +183,15 @@ class Review:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Regenerate:
+    """One entry of ``merge.regenerate``: a file that a command makes anew where both sides have changed it."""
+
+    path: RelativePath
+    #: through ``/bin/sh -c`` in a throw-away copy of the candidate
+    run: Text
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Merge:
     """``merge``: how a candidate is made and whether ``run`` lands it."""
 
@@ -192,6 +201,8 @@ class Merge:
     remote: Name | None = None
     #: gitignore-style: files in which lines that both sides have added at one place are kept, and are no conflict
     union: tuple[Glob, ...] = ()
+    #: files that are no conflict either, since a command makes them anew: lock files
+    regenerate: tuple[Regenerate, ...] = ()
     #: candidates of a run whose checks run side by side, each on the one before it
     parallel: Positive = 4
 

@@ -54,8 +54,9 @@ def digests(project: Project, row: PackageRow) -> Mapping[str, str]:
     """The hashes that the package's newest dispatch froze, by name, and that of the rules for conflicts, if any."""
     entry = dispatch_entry(project, row)
     metadata = entry.metadata if entry else {}
-    union = project.settings.merge.union
-    rules = {"merge_union": sha256("\0".join(union).encode()).hexdigest()} if union else {}
+    merge = project.settings.merge
+    said = "\0".join([*merge.union, *(f"{rule.path}\0{rule.run}" for rule in merge.regenerate)])
+    rules = {"conflict_rules": sha256(said.encode()).hexdigest()} if said else {}
     return {key: str(metadata[key]) for key in _KEYS if key in metadata} | rules
 
 

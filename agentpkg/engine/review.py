@@ -16,7 +16,7 @@ from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import PackageRow, ReviewRow, State, Verdict, WorkPackage
 from agentpkg.core.patterns import Patterns
-from agentpkg.engine import approvals, collisions, frozen, transition
+from agentpkg.engine import approvals, collisions, frozen, regenerating, transition
 from agentpkg.engine.enclosure import enclosure
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
@@ -89,7 +89,9 @@ def review(
         package, blank, known = _blank(project, row, *tips(project, row))
         if known is not None:
             return Judged(known, _recall(project, row, known), True)
-        made = ahead(blank) or judge(project, _draft(project, row, package, blank), cancelled)
+        made = ahead(blank)
+        if made is None:
+            made = judge(project, _renewed(project, _draft(project, row, package, blank), cancelled), cancelled)
         return Judged(made[0], _record(project, *made), False)
 
 
@@ -215,12 +217,32 @@ def _recall(project: Project, row: PackageRow, known: ReviewRow) -> PackageRow:
     return row
 
 
+def _renewed(project: Project, draft: Draft, cancelled: Cancelled) -> Draft:
+    """A draft in conflict with the candidate that there is once commands have made some files anew, where they may."""
+    conflict, blank = draft.made, draft.blank
+    rules = project.settings.merge.regenerate
+    if not isinstance(conflict, candidate.Conflict) or not any(rule.path in conflict.paths for rule in rules):
+        return draft
+    paths = [rule.path for rule in rules]
+    made = make_candidate(project, draft.row, draft.package, blank.head, blank.base, paths)
+    if isinstance(made, candidate.Conflict):
+        return draft
+    with enclosure(project) as walls:
+        about = replace(context(project, draft.row, draft.package, made), walls=walls)
+        found = regenerating.contents(about, [rule for rule in rules if rule.path in conflict.paths], cancelled)
+    if isinstance(found, str):
+        return replace(draft, made=replace(conflict, details=f"{conflict.details}\n{found}"))
+    return replace(draft, made=candidate.renew(project.control, made, found, project.user))
+
+
 def _united(made: candidate.Candidate) -> list[Finding]:
     """The conflicts that a rule of the configuration has resolved."""
-    if not made.united:
+    both = f"lines added by both sides are kept in {named(list(made.united))} (merge.union)" if made.united else ""
+    anew = f"{named(list(made.renewed))} was made anew (merge.regenerate)" if made.renewed else ""
+    if not both and not anew:
         return []
-    detail = f"lines added by both sides are kept in {named(list(made.united))} (merge.union)"
-    return [Finding("merge", "resolved by rule", "warn", detail, {"paths": list(made.united)})]
+    data = {"united": list(made.united), "renewed": list(made.renewed)}
+    return [Finding("merge", "resolved by rule", "warn", "; ".join(filter(None, [both, anew])), data)]
 
 
 def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
@@ -232,9 +254,13 @@ def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
 
 
 def make_candidate(
-    project: Project, row: PackageRow, package: WorkPackage, head: str, base: str
+    project: Project, row: PackageRow, package: WorkPackage, head: str, base: str, as_target: Sequence[str] = ()
 ) -> candidate.Candidate | candidate.Conflict:
-    """The commit that would become the target's tip if the package landed now."""
+    """The commit that would become the target's tip if the package landed now.
+
+    Args:
+        as_target: files that are as the target has them where they are in conflict.
+    """
     _, newest = project.ledger.head(row.feature)
     text = candidate.message(
         feature=row.feature, wp=row.wp, title=package.title, agent=row.agent or "", session=row.session or "",
@@ -242,7 +268,9 @@ def make_candidate(
     )  # fmt: skip
     merge = project.settings.merge
     union = Patterns(merge.union) if merge.union else ()
-    return candidate.make(project.control, base, head, merge.strategy, text, project.user, union=union)
+    return candidate.make(
+        project.control, base, head, merge.strategy, text, project.user, union=union, as_target=as_target
+    )
 
 
 def context(project: Project, row: PackageRow, package: WorkPackage, made: candidate.Candidate) -> ReviewContext:

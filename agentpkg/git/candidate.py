@@ -36,6 +36,7 @@ class Candidate:
         head: the admitted branch tip it lands.
         changes_nothing: its tree is the target's own: everything is there already.
         united: files in which both sides' additions were kept.
+        renewed: files whose content was made anew.
     """
 
     commit: str
@@ -44,6 +45,7 @@ class Candidate:
     head: str
     changes_nothing: bool = False
     united: tuple[str, ...] = ()
+    renewed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def message(*, feature: str, wp: str, title: str, agent: str, session: str, cycl
 
 def make(
     control: Git, target_tip: str, head: str, strategy: Strategy, message: str, identity: Identity,
-    now: datetime | None = None, union: Container[str] = (),
+    now: datetime | None = None, union: Container[str] = (), as_target: Container[str] = (),
 ) -> Candidate | Conflict:  # fmt: skip
     """Makes the candidate for ``head`` on ``target_tip``. The same arguments give the same commit.
 
@@ -86,18 +88,29 @@ def make(
         message: as :func:`message` gives it; with ``rebase`` its trailers go to the last commit.
         identity: author (but of rebased commits) and committer.
         now: the commit's time, with a time zone; None: now.
+        as_target: files that are as the target has them where they are in conflict.
         union: the files in which additions of both sides at one place are kept, and are no conflict.
 
     Raises:
         GitFailed: one of the commits is missing, or they have no common history.
     """
     now = now or datetime.now().astimezone()
-    maker = _Maker(control, identity, f"{int(now.timestamp())} {now:%z}", union)
+    maker = _Maker(control, identity, f"{int(now.timestamp())} {now:%z}", union, as_target)
     if strategy == "rebase":
         made = maker.rebase(target_tip, head, message)
     else:
         made = maker.merge(target_tip, head, message, (target_tip, head) if strategy == "merge" else (target_tip,))
     return made if isinstance(made, Conflict) else replace(made, united=tuple(sorted(maker.united)))
+
+
+def renew(control: Git, made: Candidate, files: Mapping[str, bytes], identity: Identity) -> Candidate:
+    """The candidate with other contents of some of its files; nothing else of its commit is another."""
+    tree = uniting.with_files(control, made.tree, made.commit, files)
+    [old] = read_commits(control, [made.commit])
+    maker = _Maker(control, identity, old.committer_date, (), ())
+    commit = maker.again(old, tree)
+    unchanged = tree == _tree_of(control, made.base)
+    return replace(made, commit=commit, tree=tree, changes_nothing=unchanged, renewed=tuple(sorted(files)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,7 @@ class _Maker:
     identity: Identity
     date: str
     union: Container[str]
+    as_target: Container[str]
     #: the files that were united so far
     united: set[str] = field(default_factory=set)
 
@@ -120,14 +134,17 @@ class _Maker:
     def _merged(self, ours: str, theirs: str, base: str | None, *options: str) -> str | Conflict:
         """The tree of a merge; conflicts of the safe shape are resolved where that is wished."""
         tree = _merge_tree(self.git, ours, theirs, *options)
-        if not isinstance(tree, Conflict) or not all(path in self.union for path in tree.paths):
+        if not isinstance(tree, Conflict) or not all(p in self.union or p in self.as_target for p in tree.paths):
             return tree
         base = base or self.git.run("merge-base", ours, theirs, ok=(0, 1)).text
-        whole = uniting.resolved(self.git, tree.tree, base, ours, theirs, tree.paths) if base else None
+        whole = self._resolved(tree, base, ours, theirs) if base else None
         if whole is None:
             return tree
-        self.united.update(tree.paths)
+        self.united.update(path for path in tree.paths if path not in self.as_target)
         return whole
+
+    def _resolved(self, conflict: Conflict, base: str, ours: str, theirs: str) -> str | None:
+        return uniting.resolved(self.git, conflict.tree, base, ours, theirs, conflict.paths, self.as_target)
 
     def commit(self, tree: str, parents: tuple[str, ...], text: str, author: Mapping[str, str] | None = None) -> str:
         dates = {"GIT_AUTHOR_DATE": self.date, "GIT_COMMITTER_DATE": self.date}
@@ -190,6 +207,12 @@ class _Maker:
         # git before 2.40 cannot be told the base: a commit with the tree of `onto`, whose only parent is that base
         synthetic = self.commit(tree, (parent,), "synthetic\n")
         return self._merged(synthetic, pick.sha, parent)
+
+    def again(self, old: Commit, tree: str) -> str:
+        """The same commit with another tree."""
+        name, _, mail = old.author.rpartition(" <")
+        author = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": mail.rstrip(">"), "GIT_AUTHOR_DATE": old.author_date}
+        return self.commit(tree, old.parents, _text(old), author)
 
     def _pick(self, pick: Commit, onto: str, tree: str, text: str) -> str:
         name, _, mail = pick.author.rpartition(" <")

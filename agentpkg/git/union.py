@@ -5,7 +5,7 @@ Both are kept, the target's first. Whether that is right for a file only people 
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agentpkg.git.repo import Git
@@ -16,28 +16,39 @@ _LARGEST = 1 << 22
 _MARKS = 71
 
 
-def resolved(git: Git, tree: str, base: str, ours: str, theirs: str, paths: Sequence[str]) -> str | None:
+def resolved(
+    git: Git, tree: str, base: str, ours: str, theirs: str, paths: Sequence[str], as_ours: Container[str] = ()
+) -> str | None:  # fmt: skip
     """The tree of a conflicting merge with all conflicts resolved; None where one is of another shape.
 
     Args:
         tree: what ``merge-tree`` wrote.
         base: the commit that both sides have changed; ``ours`` and ``theirs`` the sides.
         paths: all files that are in conflict.
+        as_ours: those that are left as they are on our side.
     """
-    kept = {path: data for path in paths if (data := _both(git, path, base, ours, theirs)) is not None}
-    if len(kept) < len(paths):
-        return None
-    return _with_files(git, tree, ours, kept)
+    kept: dict[str, bytes] = {}
+    for path in paths:
+        data = _blob(git, ours, path) if path in as_ours else _both(git, path, base, ours, theirs)
+        if data is None:
+            return None
+        kept[path] = data
+    return with_files(git, tree, ours, kept)
+
+
+def _blob(git: Git, commit: str, path: str) -> bytes | None:
+    found = git.run("cat-file", "blob", f"{commit}:{path}", ok=(0, 128))
+    return None if found.returncode or len(found.stdout) > _LARGEST else found.stdout
 
 
 def _both(git: Git, path: str, base: str, ours: str, theirs: str) -> bytes | None:
-    versions = [git.run("cat-file", "blob", f"{commit}:{path}", ok=(0, 128)) for commit in (ours, base, theirs)]
-    if any(one.returncode or len(one.stdout) > _LARGEST for one in versions):
-        return None
+    versions = [_blob(git, commit, path) for commit in (ours, base, theirs)]
     with tempfile.TemporaryDirectory(prefix="agentpkg-union-") as folder:
         files = [Path(folder) / name for name in ("ours", "base", "theirs")]
         for file, version in zip(files, versions, strict=True):
-            file.write_bytes(version.stdout)
+            if version is None:
+                return None
+            file.write_bytes(version)
         names = [word for name in ("ours", "base", "theirs") for word in ("-L", name)]
         merged = git.run("merge-file", "-p", "--diff3", f"--marker-size={_MARKS}", *names, *map(str, files),
                          ok=range(256))  # fmt: skip
@@ -58,7 +69,8 @@ def _kept(lines: Sequence[bytes]) -> Iterator[bytes | None]:
             in_base = mark == b"|"
 
 
-def _with_files(git: Git, tree: str, ours: str, files: Mapping[str, bytes]) -> str:
+def with_files(git: Git, tree: str, ours: str, files: Mapping[str, bytes]) -> str:
+    """A tree with other contents of some files, which keep the mode that they have in ``ours``."""
     with tempfile.TemporaryDirectory(prefix="agentpkg-union-") as folder:
         index = git.but(index=Path(folder) / "index")
         index.run("read-tree", tree)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import approvals, frozen
+from agentpkg.engine import approvals, frozen, merging
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 
@@ -28,6 +28,37 @@ def two(shops: ShopFactory, strategy: str) -> Shop:
     for wp in ("WP01", "WP02"):
         shop.implement(wp)
     return shop
+
+
+_ADD = """\
+echo "by $AGENTPKG_WP" >> src/list.txt; cp src/list.txt src/lock.txt; git add src
+git commit -qm "feat($AGENTPKG_WP): a line"
+"""
+
+
+@pytest.mark.slow
+def test_safe_shapes_are_resolved_by_rule_where_the_configuration_says_so_and_shown(shops: ShopFactory) -> None:
+    shop = shops({})
+    config = shop.repo / ".kittify/config.yaml"
+    rules = "union: [src/list.txt], regenerate: [{path: src/lock.txt, run: cp src/list.txt src/lock.txt}]"
+    config.write_text(config.read_text().replace("merge: {", f"merge: {{{rules}, "))
+    for name in ("list.txt", "lock.txt"):
+        (shop.repo / "src" / name).write_text("one\n")
+    for wp in ("WP01", "WP02"):
+        shop.package(wp, owned_files=["src/*"], deliverables=["src/list.txt"])
+        shop.agent(wp, _ADD)
+    shop.save()
+    for wp in ("WP01", "WP02"):
+        shop.implement(wp)
+    merged = [merging.land(shop.project, FEATURE, wp, "human:me") for wp in ("WP01", "WP02")]
+    assert all(isinstance(one, merging.Merged) for one in merged)
+    assert git(shop.repo, "show", "main:src/list.txt") == "one\nby WP01\nby WP02"
+    assert git(shop.repo, "show", "main:src/lock.txt") == git(shop.repo, "show", "main:src/list.txt")
+    [shown] = [check for check in shop.project.ledger.reviews(FEATURE, "WP02")[-1].checks if check.group == "merge"]
+    assert (shown.name, shown.status) == ("resolved by rule", "warn")
+    assert "src/list.txt (merge.union); src/lock.txt was made anew (merge.regenerate)" in shown.detail
+    assert git(shop.repo, "status", "--porcelain") == ""
+    shop.check()
 
 
 @pytest.mark.parametrize("strategy", ["merge", pytest.param("rebase", marks=pytest.mark.slow)])
