@@ -1,30 +1,24 @@
 """The adapters by name: the built-in ones, and what other packages offer as entry points ``agentpkg.harnesses``."""
 
 from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 
 from agentpkg.core.errors import BadInput
-from agentpkg.harnesses.acp import AcpHarness
-from agentpkg.harnesses.aider import AiderHarness
 from agentpkg.harnesses.base import Harness
-from agentpkg.harnesses.claude_code import ClaudeCodeHarness
-from agentpkg.harnesses.codex import CodexHarness
-from agentpkg.harnesses.command import CommandHarness
-from agentpkg.harnesses.replay import ReplayHarness
 
 #: entry points of this group name a class or function that, called without arguments, gives a harness
 ENTRY_POINTS = "agentpkg.harnesses"
 
-#: the built-in adapters; other people's cannot take their names
-HARNESSES: Mapping[str, Harness] = {
-    harness.name: harness
-    for harness in (
-        CommandHarness(),
-        ReplayHarness(),
-        ClaudeCodeHarness(),
-        CodexHarness(),
-        AcpHarness(),
-        AiderHarness(),
-    )
+#: the built-in adapters, each as its module and class: a supervisor imports the one that it needs. Other people's
+#: cannot take their names.
+HARNESSES: Mapping[str, tuple[str, str]] = {
+    "command": ("command", "CommandHarness"),
+    "replay": ("replay", "ReplayHarness"),
+    "claude-code": ("claude_code", "ClaudeCodeHarness"),
+    "codex": ("codex", "CodexHarness"),
+    "acp": ("acp", "AcpHarness"),
+    "aider": ("aider", "AiderHarness"),
 }
 
 
@@ -40,7 +34,7 @@ def harness_named(name: str) -> Harness:
         BadInput: when there is none, or another package's cannot be loaded.
     """
     if name in HARNESSES:
-        return HARNESSES[name]
+        return _built_in(name)
     if name not in _offered():
         raise BadInput(
             f"no harness is called {name}",
@@ -48,6 +42,13 @@ def harness_named(name: str) -> Harness:
             code="unknown_harness",
         )
     return _load(name)
+
+
+@cache
+def _built_in(name: str) -> Harness:
+    module, adapter = HARNESSES[name]
+    harness: Harness = getattr(import_module(f"{__name__}.{module}"), adapter)()
+    return harness
 
 
 def _offered() -> list[str]:

@@ -63,7 +63,7 @@ def _protocol(root: Path) -> SomeAgent:
 
 @pytest.fixture(params=sorted(HARNESSES))
 def harness(request: pytest.FixtureRequest) -> Harness:
-    return HARNESSES[request.param]
+    return harness_named(request.param)
 
 
 @pytest.fixture
