@@ -1,30 +1,12 @@
-"""Killing a process of agentpkg at a chosen point: a profile hook that sends it SIGKILL at a function's call or return.
+"""Killing a process of agentpkg at a chosen point: it gets SIGKILL at a function's call or return.
 
-The hook comes in through ``sitecustomize`` on ``PYTHONPATH``, so that it also reaches processes that the product
-starts itself. A point is ``module:function:call`` or ``module:function:return``.
+The hook (:mod:`tests.support.kill_hook`) comes in through ``sitecustomize`` on ``PYTHONPATH``, so that it also reaches
+processes that the product starts itself. A point is ``module:function:call`` or ``module:function:return``.
 """
 
+import shutil
 import signal
 from pathlib import Path
-
-_HOOK = """\
-import os, signal, sys, threading
-
-def _arm(point, number):
-    module, name, moment = point.split(":")
-    def hook(frame, event, arg):
-        if event == moment and frame.f_code.co_name == name and frame.f_globals.get("__name__") == module:
-            if number != signal.SIGKILL:
-                # once: it is to go on afterwards
-                sys.setprofile(None)
-            os.kill(os.getpid(), number)
-    threading.setprofile(hook)
-    sys.setprofile(hook)
-
-_which = os.environ.get("TEST_KILL_WHICH", "")
-if _which and any(_which in word for word in sys.orig_argv):
-    _arm(os.environ["TEST_KILL_AT"], int(os.environ["TEST_KILL_BY"]))
-"""
 
 
 def environment(folder: Path, which: str, point: str, number: int = signal.SIGKILL) -> dict[str, str]:
@@ -35,7 +17,7 @@ def environment(folder: Path, which: str, point: str, number: int = signal.SIGKI
         number: another signal to send instead, once.
     """
     folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(_HOOK)
+    shutil.copyfile(Path(__file__).with_name("kill_hook.py"), folder / "sitecustomize.py")
     return {
         "PYTHONPATH": str(folder), "TEST_KILL_WHICH": which, "TEST_KILL_AT": point, "TEST_KILL_BY": str(int(number))
     }  # fmt: skip
