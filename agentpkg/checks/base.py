@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from agentpkg import __version__
 from agentpkg.config.governance import Policy
+from agentpkg.config.settings import Integrity
 from agentpkg.core import chain
 from agentpkg.core.model import CheckResult, CheckStatus, Need, Verdict, WorkPackage
 from agentpkg.git.repo import Git
@@ -27,7 +29,7 @@ GROUPS = (DELIVERABLES, TEST_QUALITY, CODE_QUALITY, SPECIFICATION, GOVERNANCE)
 CHECK_TIMEOUT = 1800
 
 #: changes whenever the same definitions would be judged differently
-_RULES = 2
+RULES = 3
 
 _DETAIL_LENGTH = 400
 
@@ -123,6 +125,7 @@ class Definitions:
         strategy: how the candidate is made.
         policy: what needs an approval, and what is forbidden.
         setup: command lines that make a copy ready for the checks.
+        integrity: what findings about tests do.
     """
 
     checks: tuple[CheckSpec, ...] = ()
@@ -137,11 +140,12 @@ class Definitions:
     strategy: str = "merge"
     policy: Policy = field(default_factory=Policy)
     setup: tuple[str, ...] = ()
+    integrity: Integrity = field(default_factory=Integrity)
 
     def key(self) -> str:
-        """SHA-256, in hex, of the definitions and of the rules that read them."""
-        plain = {**asdict(self), "digests": dict(self.digests), "rules": _RULES}
-        return hashlib.sha256(canonical(plain)).hexdigest()
+        """SHA-256, in hex, of the definitions and of who reads them: this program, and its rules."""
+        plain = {**asdict(self), "digests": dict(self.digests), "rules": RULES, "version": __version__}
+        return digest(plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +243,11 @@ class NoVerdict:
     reason: str
     fix: str
     code: str = NO_VERDICT
+
+
+def digest(value: Any) -> str:
+    """SHA-256, in hex, of a JSON document's canonical bytes."""
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def canonical(value: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ class Ran:
         tests: what its test report said, where it names one that can be read.
         raw_report: that report's bytes.
         coverage: the coverage report it left, if it left one.
+        exit_code: None when it was ended.
+        milliseconds: how long it took.
+        side: what a test report says that nothing is judged by.
         roots: names of the copy, as the reports may use them.
     """
 
@@ -37,6 +40,9 @@ class Ran:
     raw_report: bytes | None = None
     coverage: bytes | None = None
     roots: tuple[str, ...] = ()
+    exit_code: int | None = None
+    milliseconds: int = 0
+    side: TestReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Bench:
         packages: names the project's Python packages are imported by.
         ready: the copy that ``review.setup`` has prepared, for others to be like; None: each copy is prepared itself.
         broken: what came of preparing it, where that failed.
+        patch: contents that files of a copy get once it is ready, for one that tries something; None removes one.
+        side_report: a test report that is read where a command leaves it.
         cancelled: True ends the checks.
     """
 
@@ -56,6 +64,8 @@ class Bench:
     packages: Sequence[str] = ()
     ready: Copy | None = None
     broken: Failed | NoVerdict | None = None
+    patch: Mapping[str, bytes | None] = field(default_factory=dict)
+    side_report: str | None = None
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
 
@@ -72,10 +82,26 @@ def run(bench: Bench, spec: CheckSpec) -> Ran | NoVerdict:
     try:
         with copy.throw_away(bench.context, bench.overrides, bench.ready, cancelled=bench.cancelled) as place:
             unready = None if bench.ready else prepare.run(bench.context, place, bench.cancelled)
-            return _unprepared(spec, unready) if unready is not None else _run_in(bench, spec, place)
+            if unready is not None:
+                return _unprepared(spec, unready)
+            _patch(place.root, bench.patch)
+            return _run_in(bench, spec, place)
     except (GitFailed, Lacking) as error:
         code = DISK_FULL if error.code == DISK_FULL else NO_VERDICT
         return NoVerdict(spec.name, error.message, error.hint, code)
+
+
+def _patch(root: Path, patch: Mapping[str, bytes | None]) -> None:
+    """Puts contents into a copy; a path that leads out of it through a link is left alone."""
+    for name, data in patch.items():
+        path = _inside(root, name)
+        if path is None:
+            continue
+        if path.is_symlink() or (data is None and path.is_file()):
+            path.unlink()
+        if data is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
 
 def _unprepared(spec: CheckSpec, why: Failed | NoVerdict) -> Ran | NoVerdict:
@@ -105,7 +131,8 @@ def _run_in(bench: Bench, spec: CheckSpec, place: Copy) -> Ran | NoVerdict:
         return NoVerdict(spec.name, str(elsewhere[0]), editable.FIX)
     if fault := blame.machine(spec.run, result, place.root, env["PATH"]):
         return NoVerdict(spec.name, fault.reason, fault.fix, fault.code)
-    return _answer(spec, result, place, coverage.report if coverage else None)
+    answer = _answer(spec, result, place, coverage.report if coverage else None)
+    return replace(answer, side=_tests(_read(place.root, bench.side_report))[0]) if bench.side_report else answer
 
 
 def _interrupted(spec: CheckSpec) -> Interrupted:
@@ -130,6 +157,7 @@ def _answer(spec: CheckSpec, result: proc.Result, place: Copy, coverage: str | N
     return Ran(
         spec, Finding(spec.group, spec.name, status, detail, _data(spec, result, tests, place)),
         tests, raw, _read(place.root, coverage), (str(place.root), os.path.realpath(place.root), str(place.seen_as)),
+        result.exit_code if not result.timed_out else None, round(result.seconds * 1000),
     )  # fmt: skip
 
 

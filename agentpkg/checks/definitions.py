@@ -30,6 +30,7 @@ def definitions(settings: Settings, policy: Policy, package: WorkPackage, digest
         strategy=settings.merge.strategy,
         policy=policy,
         setup=settings.review.setup,
+        integrity=settings.review.integrity,
     )
 
 

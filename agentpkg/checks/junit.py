@@ -5,12 +5,14 @@ There is no standard; what all share is ``testcase`` elements with ``failure``, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentpkg.checks.base import one_line
 from agentpkg.checks.safexml import BadReport, read
 
 _NAMED_FAILURES = 50
+#: tests whose own outcome is kept
+_CASES = 50_000
 #: later words are worse
 _ORDER = ("passed", "skipped", "failed")
 
@@ -22,6 +24,7 @@ class TestReport:
     Attributes:
         failed: failures and errors.
         failures: names of the first of them, with their messages.
+        cases: ``passed``, ``failed`` or ``skipped`` by ``class::name``, of as many as are kept.
     """
 
     #: not a test class, whatever its name suggests to pytest
@@ -31,6 +34,7 @@ class TestReport:
     failed: int
     skipped: int
     failures: tuple[str, ...] = ()
+    cases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ran(self) -> int:
@@ -42,6 +46,7 @@ class _Reader:
     def __init__(self) -> None:
         self.counts = dict.fromkeys(_ORDER, 0)
         self.failures: list[str] = []
+        self.cases: dict[str, str] = {}
         self.claimed = 0
         self.suites = 0
         self.case = ""
@@ -65,6 +70,9 @@ class _Reader:
         if name != "testcase":
             return
         self.counts[self.status] += 1
+        if len(self.cases) < _CASES:
+            # of two by the same name the worse one is told
+            self.cases[self.case] = max(self.status, self.cases.get(self.case, "passed"), key=_ORDER.index)
         if self.status == "failed" and len(self.failures) < _NAMED_FAILURES:
             self.failures.append(one_line(f"{self.case}: {self.message}" if self.message else self.case, 300))
         self.status = ""
@@ -84,7 +92,7 @@ def parse(data: bytes) -> TestReport:
         raise BadReport("it has no <testsuite>")
     counts = reader.counts
     return TestReport(
-        counts["passed"], max(counts["failed"], reader.claimed), counts["skipped"], tuple(reader.failures)
+        counts["passed"], max(counts["failed"], reader.claimed), counts["skipped"], tuple(reader.failures), reader.cases
     )
 
 

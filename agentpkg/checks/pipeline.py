@@ -35,6 +35,11 @@ from agentpkg.checks.base import (
 )
 from agentpkg.checks.command import Bench, Ran
 from agentpkg.checks.evidence import EvidenceStore
+from agentpkg.checks.integrity import failures
+from agentpkg.checks.integrity import review as integrity
+from agentpkg.checks.integrity.judgement import SUMMARY
+from agentpkg.checks.integrity.probes import Budget
+from agentpkg.checks.reuse import Bindings, Known, Parts, reviewer
 from agentpkg.checks.safexml import BadReport
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import CheckResult, CheckStatus, Verdict
@@ -47,13 +52,14 @@ PARALLEL = 2
 
 def run_all(
     context: ReviewContext, store: EvidenceStore, parallel: int = PARALLEL, *,
-    extra: Sequence[Finding] = (), cancelled: Callable[[], bool] = lambda: False,
+    extra: Sequence[Finding] = (), known: Known | None = None, cancelled: Callable[[], bool] = lambda: False,
 ) -> Reviewed | NoVerdict:  # fmt: skip
     """Judges a candidate.
 
     Args:
         parallel: command checks that may run at once, each in its own copy.
         extra: findings of the caller's own (a broken audit trail), judged with the others.
+        known: earlier results, of which those that look at the very same are taken again.
         cancelled: asked several times a second while checks run; True stops them.
 
     Returns:
@@ -68,20 +74,47 @@ def run_all(
     overrides = runconfig.overrides(context, after, before, [spec.run for spec in specs])
     # what an interpreter may map elsewhere is what was there to be installed
     packages = editable.packages(before)
-    ran = _run_commands(Bench(context, overrides, packages, cancelled=cancelled), specs, parallel)
-    if isinstance(ran, NoVerdict):
-        return ran
+    bindings = Bindings.of(context, overrides, specs, context.walls.level if context.walls else None)
+    old = [known.command(spec, parts) if known else None for spec, parts in zip(specs, bindings.commands, strict=True)]
+    settled = known.findings(bindings.integrity) if known else None
+    left = [spec for spec, found in zip(specs, old, strict=True) if found is None]
+    bench = Bench(context, overrides, packages, cancelled=cancelled)
+    with _prepared(bench, left or ([] if settled else specs)) as bench:
+        ran = _run_commands(bench, left, parallel)
+        if isinstance(ran, NoVerdict):
+            return ran
+        fresh = iter(ran)
+        every = [found or next(fresh) for found in old]
+        budget = Budget(context.definitions.integrity.probe_seconds)
+        looked = failures.look_again(bench, every, before, after, budget)
+        tested = settled or integrity.check(bench, looked, before, after, parallel, budget)
     policy, needs = governance.check(context, before, after)
     facts = [
         *deliverables.check(context, after),
         *(runconfig.check(overrides) if specs else [_nothing_ran()]),
-        *_coverage(context, ran, changes.changed_paths(before, after), after),
+        *_coverage(context, looked.ran, changes.changed_paths(before, after), after),
         *changes.check(context, before, after),
         *history.check(context),
         *policy,
+        *looked.records,
+        *tested,
         *extra,
     ]
-    return replace(_conclude(context, store, ran, facts), needs=tuple(needs))
+    return replace(_conclude(context, store, looked.ran, facts, bindings), needs=tuple(needs))
+
+
+def bound(context: ReviewContext, level: str | None) -> dict[str, Parts]:
+    """What each result of a review that runs something would be bound to, by its name; nothing is run.
+
+    Args:
+        level: the level of isolation it would run in.
+    """
+    before, after = tree.files(context.control, context.base), tree.files(context.control, context.candidate)
+    specs = [*context.definitions.checks, *_acceptance(context)]
+    overrides = runconfig.overrides(context, after, before, [spec.run for spec in specs])
+    bindings = Bindings.of(context, overrides, specs, level)
+    commands = {one_line(spec.name, 200): parts for spec, parts in zip(specs, bindings.commands, strict=True)}
+    return {**commands, SUMMARY: bindings.integrity}
 
 
 def run_commands(
@@ -94,7 +127,8 @@ def run_commands(
     """
     copy.sweep(copy.place(context.outside))
     packages = editable.packages(tree.files(context.control, context.base))
-    ran = _run_commands(Bench(context, (), packages, cancelled=cancelled), specs, parallel)
+    with _prepared(Bench(context, (), packages, cancelled=cancelled), specs) as bench:
+        ran = _run_commands(bench, specs, parallel)
     if isinstance(ran, NoVerdict):
         return ran
     bound = _bound(context)
@@ -113,7 +147,7 @@ def _run_commands(bench: Bench, specs: Sequence[CheckSpec], parallel: int) -> li
     stop = threading.Event()
     ask = bench.cancelled
     working = replace(bench, cancelled=lambda: stop.is_set() or ask())
-    with _prepared(working, specs) as working, ThreadPoolExecutor(max(1, min(parallel, len(specs))), "check") as pool:
+    with ThreadPoolExecutor(max(1, min(parallel, len(specs))), "check") as pool:
         futures = [pool.submit(_run_one, working, spec, stop) for spec in specs]
         try:
             outcomes = [_outcome(future) for future in futures]
@@ -180,13 +214,18 @@ def _coverage(
     return [Finding(TEST_QUALITY, "coverage", status, found.detail + unmeasured, data)]
 
 
-def _conclude(context: ReviewContext, store: EvidenceStore, ran: Sequence[Ran], facts: Sequence[Finding]) -> Reviewed:
+def _conclude(
+    context: ReviewContext, store: EvidenceStore, ran: Sequence[Ran], facts: Sequence[Finding], bindings: Bindings
+) -> Reviewed:
     bound = _bound(context)
-    commands = [(one, _record(store, bound, one.finding, _reports(store, one))) for one in ran]
+    commands = [
+        (one, _record(store, bound, one.finding, {**_reports(store, one), "bound_to": parts, "roots": one.roots}))
+        for one, parts in zip(ran, bindings.commands, strict=True)
+    ]
     # the configured checks come first, then the acceptance commands
     configured = len(context.definitions.checks)
     proofs, refs = requirements.check(context, _passed(commands[configured:]), _passed(commands[:configured]))
-    others = [_record(store, bound, finding) for finding in (*facts, *proofs)]
+    others = [_record(store, bound, finding, _binding(finding, bindings)) for finding in (*facts, *proofs)]
     results = _ordered([*(result for _, result in commands), *others])
     rejected = any(result.status == "fail" for result in results)
     tests = [one.tests for one in ran if one.tests is not None]
@@ -196,11 +235,15 @@ def _conclude(context: ReviewContext, store: EvidenceStore, ran: Sequence[Ran], 
     )  # fmt: skip
 
 
+def _binding(finding: Finding, bindings: Bindings) -> dict[str, Any]:
+    return {"bound_to": bindings.integrity} if finding.name == SUMMARY else {}
+
+
 def _bound(context: ReviewContext) -> dict[str, Any]:
     """What every piece of evidence is about."""
     return {
         "feature": context.feature, "wp": context.wp.id, "candidate": context.candidate, "head": context.head,
-        "base": context.base, "definitions": context.definitions.key(),
+        "base": context.base, "reviewer": reviewer(), "definitions": context.definitions.key(),
         "isolation": context.walls.level if context.walls else None,
         "tree": context.control.text("rev-parse", "--verify", "--end-of-options", f"{context.candidate}^{{tree}}"),
     }  # fmt: skip
@@ -212,7 +255,7 @@ def _reports(store: EvidenceStore, ran: Ran) -> dict[str, str]:
 
 
 def _record(
-    store: EvidenceStore, bound: Mapping[str, Any], finding: Finding, reports: Mapping[str, str] | None = None
+    store: EvidenceStore, bound: Mapping[str, Any], finding: Finding, reports: Mapping[str, Any] | None = None
 ) -> CheckResult:
     document = {
         **bound, **(reports or {}), "group": finding.group, "name": finding.name, "status": finding.status,

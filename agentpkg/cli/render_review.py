@@ -60,6 +60,25 @@ def next_step(document: Json, state: str) -> list[Text]:
     ]  # fmt: skip
 
 
+def explained(document: Json) -> list[Text]:
+    """What a recorded review looked at and ran, and what of it would run again."""
+    found = document["explain"]
+    lines = [*_head(document, document["verdict"].replace("_", " "), False)]
+    lines.append(line((f"by {render.safe(found['reviewer'] or 'an unknown reviewer')}", "dim")))
+    if found["stale"]:
+        lines.append(line((f"The verdict holds no longer; changed since: {', '.join(found['stale'])}", "yellow")))
+    for check in found["checks"]:
+        took = "" if check["milliseconds"] is None else f"  {check['milliseconds'] / 1000:.1f} s"
+        reused = "  (taken from an earlier review)" if check["reused"] else ""
+        name = render.safe(check["name"])
+        lines += [Text(""), line(render.mark(check["status"]), " ", (name, "bold"), (took + reused, "dim"))]
+        lines.append(line("  looked at ", check["looked_at"]))
+        if check["ran"] and check["ran"] != check["name"]:
+            lines.append(line("  ran ", render.safe(check["ran"])))
+        lines.append(line("  runs again: " if check["again"] else "  does not run again: ", check["why"]))
+    return lines
+
+
 def _head(document: Json, title: str, reused: bool) -> Iterator[Text]:
     yield line((f"Reviewing {document['wp']}: ", "bold"), (title, "bold"))
     base, head = render.short(document["base"]), render.short(document["head"])

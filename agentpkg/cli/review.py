@@ -19,17 +19,21 @@ from agentpkg.engine.review import Judged
 @verb(
     """agentpkg review 003 WP02
 agentpkg review 003 WP02 --merge
+agentpkg review 003 WP02 --explain
 agentpkg review 003 WP02 --json"""
 )
 @click.argument("words", nargs=-1, required=True, metavar="[FEATURE] WP")
 @click.option("--merge", is_flag=True, help="Land it if it is approved.")
-def command(words: tuple[str, ...], merge: bool, repo: Path | None, speak: Speaker) -> int:
+@click.option("--explain", is_flag=True, help="Judge nothing; say what the last review ran, and what would run again.")
+def command(words: tuple[str, ...], merge: bool, explain: bool, repo: Path | None, speak: Speaker) -> int:
     """Judge the commit that would land if the work package landed now.
 
     The same branch, target and checks are judged once; asked again, the answer comes from the record.
     """
     name, wp = package_words(words)
     project = project_at(repo)
+    if explain:
+        return _explain(project, *project.find_package(wp, name), speak)
     actor = project.require_person(f"review {wp}")
     feature, wp = project.find_package(wp, name)
     if project.ledger_if_any is not None:
@@ -45,6 +49,20 @@ def command(words: tuple[str, ...], merge: bool, repo: Path | None, speak: Speak
     if speak.json:
         speak.document(document)
     return 0 if judged.review.verdict is Verdict.APPROVED else 1
+
+
+def _explain(project: Project, feature: str, wp: str, speak: Speaker) -> int:
+    from agentpkg.engine import explaining
+
+    found = explaining.explain(project, feature, wp)
+    document = views.review(found.review) | {"explain": explaining.as_json(found)}
+    if speak.json:
+        speak.document(document)
+        return 0
+    from agentpkg.cli import render, render_review
+
+    render.show(render_review.explained(document))
+    return 0
 
 
 def _show(project: Project, judged: Judged, document: dict[str, Any], merge: bool, speak: Speaker) -> None:

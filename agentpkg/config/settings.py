@@ -169,6 +169,37 @@ class Coverage:
     per: Literal["total", "file", "changed"] = "total"
 
 
+#: what a finding does
+Weighed = Literal["refuse", "warn", "off"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Integrity:
+    """``review.integrity``: what comes of findings that look like tests made to pass, and how much is tried."""
+
+    deleted_tests: Weighed = "refuse"
+    skipped_tests: Weighed = "refuse"
+    weakened_assertions: Weighed = "refuse"
+    changed_expectations: Weighed = "refuse"
+    empty_tests: Weighed = "refuse"
+    rewritten_snapshots: Weighed = "refuse"
+    how_tests_run: Weighed = "refuse"
+    import_paths: Weighed = "refuse"
+    test_detection: Weighed = "refuse"
+    revert_probe: Weighed = "refuse"
+    mutants: Weighed = "refuse"
+    #: failures that the target has too
+    known_failures: Weighed = "warn"
+    #: failures that do not come again
+    flaky_tests: Weighed = "warn"
+    #: the most that probes may take, together
+    probe_seconds: NotNegative = 180
+    #: mutants that are tried; three times as many while tests notice none
+    mutants_tried: NotNegative = 3
+    #: how often a failed check runs again
+    reruns: NotNegative = 2
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Review:
     """``review``: what a candidate must pass."""
@@ -178,6 +209,7 @@ class Review:
     checks: tuple[Check, ...] = ()
     coverage: Coverage | None = None
     requirements: Literal["warn", "strict"] = "warn"
+    integrity: Integrity = Field(default_factory=Integrity)
     #: for the subject line; ``{wp}`` stands for the package's id, as text
     commit_pattern: CommitPattern = r"^(feat|fix|docs|test|refactor|chore|perf|build)\({wp}\): .+"
 

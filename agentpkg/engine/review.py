@@ -12,9 +12,10 @@ from agentpkg.checks import pipeline
 from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext, named
 from agentpkg.checks.definitions import definitions, definitions_key
 from agentpkg.checks.evidence import EvidenceStore
+from agentpkg.checks.reuse import Known
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
-from agentpkg.core.model import PackageRow, ReviewRow, State, Verdict, WorkPackage
+from agentpkg.core.model import CheckResult, PackageRow, ReviewRow, State, Verdict, WorkPackage
 from agentpkg.core.patterns import Patterns
 from agentpkg.engine import approvals, collisions, frozen, regenerating, transition
 from agentpkg.engine.enclosure import enclosure
@@ -28,6 +29,8 @@ from agentpkg.sessions import environment
 Cancelled = Callable[[], bool]
 #: a review that is not recorded yet, with its evidence for the chain
 Made = tuple[ReviewRow, Sequence[Mapping[str, str]]]
+#: reviews whose results may be taken again
+_RECENT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,8 @@ def judge(project: Project, draft: Draft, cancelled: Cancelled) -> Made:
     with enclosure(project) as walls:
         about = replace(context(project, row, package, made), walls=walls)
         extra = [_isolation(project, row, walls.level), *_united(made)]
-        done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra)
+        known = Known(_results(project, row), store)
+        done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra, known=known)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code)
     return (
@@ -243,6 +247,12 @@ def _united(made: candidate.Candidate) -> list[Finding]:
         return []
     data = {"united": list(made.united), "renewed": list(made.renewed)}
     return [Finding("merge", "resolved by rule", "warn", "; ".join(filter(None, [both, anew])), data)]
+
+
+def _results(project: Project, row: PackageRow) -> list[CheckResult]:
+    """What the package's last reviews found, the newest first."""
+    recent = project.ledger.reviews(row.feature, row.wp)[-_RECENT:]
+    return [result for review in reversed(recent) for result in review.checks]
 
 
 def _isolation(project: Project, row: PackageRow, level: str) -> Finding:

@@ -6,6 +6,7 @@ import pytest
 from agentpkg.checks import copy, runconfig, tree
 from agentpkg.checks.base import NoVerdict, ReviewContext, Reviewed
 from agentpkg.checks.pipeline import run_all
+from agentpkg.config.settings import Integrity
 from agentpkg.core.model import Verdict
 from tests.checks.scene import checks, named, owning, scene, store
 from tests.support.repos import ScratchFactory, git
@@ -47,15 +48,18 @@ def test_a_package_does_not_choose_its_own_examiner(
     scratch: ScratchFactory, tmp_path: Path, evil: dict[str, str]
 ) -> None:
     change = {"tests/test_it.py": FAILING, "tests/test_other.py": "def test_other():\n    pass\n", **evil}
-    context = scene(scratch(), change, checks=checks(PYTEST, report="report.xml"))
+    context = scene(scratch(), change, checks=checks(PYTEST, report="report.xml"), integrity=Integrity(probe_seconds=0))
     out = run_all(context, store(tmp_path))
     assert verdict(out) is Verdict.CHANGES_REQUESTED
     assert isinstance(out, Reviewed)
     assert named(out.checks, "check1").status == "fail"
     assert next(iter(evil)) in named(out.checks, "test configuration").detail
     # that the attack would work otherwise
-    trusted = run_all(owning(context, owned_files=("*",)), store(tmp_path))
-    assert verdict(trusted) is Verdict.APPROVED
+    trusting = owning(context, owned_files=("*",))
+    trusted = run_all(trusting, store(tmp_path))
+    assert isinstance(trusted, Reviewed)
+    assert named(trusted.checks, "check1").status == "pass"
+    assert trusted.verdict is Verdict.CHANGES_REQUESTED
 
 
 @pytest.mark.slow

@@ -1,0 +1,105 @@
+"""Code that finds out whether it is being tested."""
+
+import ast
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+
+from agentpkg.checks.integrity import oddity, roles
+from agentpkg.checks.integrity.change import FileChange
+from agentpkg.checks.integrity.oddity import Oddity
+
+#: words that no code needs but to ask whether a test runs
+_MARKS = re.compile(
+    r"PYTEST_CURRENT_TEST|PYTEST_VERSION|PYTEST_XDIST_WORKER|AGENTPKG_CHECK|JEST_WORKER_ID|VITEST_WORKER_ID|VITEST_POOL_ID"
+    r"|PYTEST_RUN|UNITTEST_RUNNING|_called_from_test|TESTING_MODE_AUTO"
+)
+#: in a list of modules, a program's name or a stack these names say the same
+_RUNNERS = re.compile(r"^(_?pytest\b.*|py\.test|unittest\b.*|nose2?|test_.*|conftest.*|.*/tests?/.*)$")
+_PLACES = (
+    "sys.modules", "sys.argv", "inspect.stack", "inspect.currentframe", "sys._getframe", "traceback.extract_stack",
+    "traceback.format_stack", "__main__", "gc.get_objects", "psutil", "sys.gettrace",
+)  # fmt: skip
+
+_ELSEWHERE = re.compile(
+    r"process\.env\.(JEST_WORKER_ID|VITEST)|process\.env\[['\"](JEST_WORKER_ID|VITEST)"
+    r"|typeof\s+(jest|vi|vitest|describe|it|expect|mocha)\b|globalThis\.(jest|describe|it|expect)\b|global\.(jest|describe|it)\b"
+    r"|process\.env\.NODE_ENV\s*===?\s*['\"]test['\"]|import\.meta\.(vitest|env\.VITEST)|import\.meta\.env\.MODE\s*===?\s*['\"]test"
+    r"|process\.argv.*(jest|mocha|vitest)|testing\.Testing\(\)|flag\.Lookup\(\s*\"test\.|os\.Args\[0\].*\.test\b"
+    r"|HasSuffix\(os\.Args\[0\],\s*\"\.test|\bcfg!\(\s*test\s*\)|defined\?\(\s*(RSpec|Minitest)|\$PROGRAM_NAME.*(rspec|minitest)"
+    r"|Rails\.env\.test\?|getStackTrace\(\).*|PHPUNIT_|BATS_TEST|org\.junit"
+)
+
+
+def odd(changes: Sequence[FileChange]) -> list[Oddity]:
+    """The new lines of product code that ask whether a test runs them."""
+    found = [o for c in changes if roles.is_product(c.path) and c.after is not None for o in _of(c, c.after)]
+    return sorted(found, key=lambda one: (one.path, one.line))
+
+
+def _of(change: FileChange, text: str) -> Iterator[Oddity]:
+    new = {number for number, _ in change.added_lines()}
+    places = _python(text) if roles.is_python(change.path) else _lines(text)
+    seen = set()
+    for line, what in places:
+        if line in new and line not in seen:
+            seen.add(line)
+            yield Oddity(oddity.DETECTION, change.path, line, what, "it asks whether it is being tested")
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        code = re.sub(r"^\s*(//|#|\*|/\*).*", "", line)
+        match = _MARKS.search(code) or _ELSEWHERE.search(code)
+        if match:
+            yield number, match.group()[:60]
+
+
+def _python(text: str) -> Iterator[tuple[int, str]]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        yield from _lines(text)
+        return
+    said = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
+    for node in ast.walk(tree):
+        words = _folded(node) if id(node) not in said else None
+        if words and _MARKS.search(words):
+            yield getattr(node, "lineno", 0), words[:60]
+        if isinstance(node, ast.Compare | ast.Call | ast.Subscript | ast.comprehension | ast.For | ast.If):
+            yield from _asked(node)
+        if isinstance(node, ast.Name | ast.Attribute) and _MARKS.search(
+            node.id if isinstance(node, ast.Name) else node.attr
+        ):
+            yield node.lineno, ast.unparse(node)[:60]
+
+
+def _asked(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """A list of modules, arguments or callers, asked for a name that only test runs have."""
+    whole = node.test if isinstance(node, ast.If) else node
+    text = ast.unparse(whole)
+    if len(text) > 600 or not any(place in text for place in _PLACES):
+        return
+    for part in ast.walk(whole):
+        words = _folded(part)
+        if words and _RUNNERS.match(words) and posixpath.splitext(words)[1] not in (".md", ".txt"):
+            line = getattr(part, "lineno", getattr(node, "lineno", 0))
+            yield line, text[:60]
+
+
+def _folded(node: ast.AST) -> str | None:
+    """A text as the code makes it of literals: ``"PYTEST_" + "CURRENT_TEST"``."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = _folded(node.left), _folded(node.right)
+        return left + right if left is not None and right is not None else None
+    if isinstance(node, ast.JoinedStr):
+        parts = [_folded(v.value if isinstance(v, ast.FormattedValue) else v) for v in node.values]
+        return "".join(part for part in parts if part is not None) if all(p is not None for p in parts) else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join" and node.args:
+        between, items = _folded(node.func.value), node.args[0]
+        if between is not None and isinstance(items, ast.List | ast.Tuple):
+            parts = [_folded(item) for item in items.elts]
+            return between.join(part for part in parts if part is not None) if None not in parts else None
+    return None

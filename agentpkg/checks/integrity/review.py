@@ -1,0 +1,98 @@
+"""The whole look at a candidate's tests: what is odd about the change, what is tried, what comes of it."""
+
+from collections.abc import Mapping, Sequence
+
+from agentpkg.checks import changes as lines_of
+from agentpkg.checks.base import CheckSpec, Finding, ReviewContext
+from agentpkg.checks.command import Bench, Ran
+from agentpkg.checks.integrity import change, detection, judgement, mutants, probes, roles, running, tests
+from agentpkg.checks.integrity.change import FileChange
+from agentpkg.checks.integrity.failures import Looked
+from agentpkg.checks.integrity.judgement import Tried
+from agentpkg.checks.integrity.mutants import Mutant
+from agentpkg.checks.integrity.oddity import Oddity
+from agentpkg.checks.integrity.probes import Budget, Lab
+from agentpkg.checks.integrity.tests import Tests
+from agentpkg.checks.tree import Blob
+
+#: mutants tried while no test notices one, as a multiple of those that are tried anyway
+_INSIST = 3
+
+
+def check(
+    bench: Bench, looked: Looked, before: Mapping[str, Blob], after: Mapping[str, Blob], parallel: int, budget: Budget
+) -> list[Finding]:  # fmt: skip
+    """Looks into the tests of a candidate.
+
+    Args:
+        looked: the command checks, as they ended on the candidate.
+        before: the target's files; ``after`` the candidate's.
+        budget: the time that may be spent on trying.
+
+    Raises:
+        Interrupted: the review was stopped.
+    """
+    context = bench.context
+    changed = change.gather(context, before, after)
+    plan = change.intent(context)
+    from_target = {override.path for override in bench.overrides}
+    known = tests.read(changed)
+    found = [
+        *tests.odd(known, changed, plan), *detection.odd(changed), *running.odd(changed, plan, from_target),
+    ]  # fmt: skip
+    lab = _lab(bench, looked, parallel, budget)
+    tried = _try(lab, context, changed, known, found) if lab else Tried()
+    return judgement.findings(found, known, tried, context.definitions.integrity)
+
+
+def _lab(bench: Bench, looked: Looked, parallel: int, budget: Budget) -> Lab | None:
+    """Where probes run; None where no command runs tests, or one has failed already."""
+    specs = _testing(bench.context, looked.ran)
+    if not specs or any(one.finding.status == "fail" for one in looked.ran):
+        return None
+    usual = max(one.milliseconds for one in looked.ran) / 1000
+    return Lab(bench, specs, budget, parallel, usual, looked.excused)
+
+
+def _testing(context: ReviewContext, ran: Sequence[Ran]) -> list[CheckSpec]:
+    """The configured commands that run tests; where there are none, the acceptance commands that do."""
+    specs = [one.spec for one in ran if probes.runs_tests(one.spec)]
+    configured = [spec for spec in specs if spec in context.definitions.checks]
+    return configured or specs
+
+
+def _try(
+    lab: Lab, context: ReviewContext, changed: Sequence[FileChange], known: Tests, found: Sequence[Oddity]
+) -> Tried:
+    rules = context.definitions.integrity
+    product = [one for one in changed if roles.is_product(one.path) and probes.speaks_of(lab.specs, one.path)]
+    restored = any(one.weight == "doubtful" for one in found)
+    new = any(test.skip != "always" and probes.speaks_of(lab.specs, path) for path, test in known.new)
+    patches = [
+        (restored, probes.old_tests(changed)),
+        (new and bool(product) and rules.revert_probe != "off", probes.old_code(changed)),
+    ]
+    options = "--continue-on-collection-errors"
+    tasks = [lambda patch=patch: lab.attempt(patch, options) for wanted, patch in patches if wanted]
+    answers = iter(lab.several(tasks))
+    old_tests, new_tests = (next(answers) if wanted else None for wanted, _ in patches)
+    noticed = _faults(lab, context, product) if product and rules.mutants != "off" else ()
+    return Tried(old_tests, new_tests, tuple(noticed))
+
+
+def _faults(lab: Lab, context: ReviewContext, product: Sequence[FileChange]) -> list[tuple[Mutant, bool | None]]:
+    """Tries a first handful of mutants, and more while no test has noticed one."""
+    count = context.definitions.integrity.mutants_tried
+    paths = [one.path for one in product if one.after is not None]
+    sample = mutants.sample(product, lines_of.changed_lines(context, paths), count * _INSIST, "agentpkg")
+    noticed: list[tuple[Mutant, bool | None]] = []
+    for first in range(0, len(sample), max(count, 1)):
+        part = sample[first : first + count]
+        tasks = [
+            lambda mutant=mutant: lab.attempt(probes.fault(mutant), "" if lab.excused else "-x") for mutant in part
+        ]
+        said = [None if done.passed is None else not done.passed for done in lab.several(tasks)]
+        noticed += zip(part, said, strict=True)
+        if any(said) or lab.budget.left <= 0:
+            break
+    return noticed
