@@ -5,9 +5,10 @@ Pure: what is derived (ready, blocked by, critical path, progress) is derived he
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from agentpkg.core import graph, overlap, questions
+from agentpkg.core import graph, overlap, questions, spending
 from agentpkg.core.life import Life, LifeState
 from agentpkg.core.model import (
     Entry,
@@ -22,6 +23,7 @@ from agentpkg.core.model import (
     State,
     WorkPackage,
 )
+from agentpkg.core.spending import Spent
 from agentpkg.core.stages import Progress, in_stages
 
 Json = dict[str, Any]
@@ -44,6 +46,9 @@ class Seen:
         stages: how far the feature's stages and its done check are.
         target: the branch packages merge into.
         questions: those that wait for people's answers.
+        spent: what each package's sessions have used, by package; live ones as far as they have told.
+        caps: the budgets, by scope and unit.
+        parked: agents whose provider has closed, and until when; RFC 3339.
     """
 
     feature: Feature
@@ -62,6 +67,9 @@ class Seen:
     default_agent: str | None = None
     warnings: Sequence[str] = ()
     questions: Sequence[QuestionRow] = ()
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    caps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    parked: Mapping[str, str] = field(default_factory=dict)
 
     def ids(self) -> list[str]:
         """Every package, in the files or in the ledger, sorted."""
@@ -127,11 +135,34 @@ def status(seen: Seen) -> Json:
         "critical_path": path,
         "estimate_seconds": seconds,
         "questions": [question(one) for one in seen.questions],
+        "budget": budget(seen, path),
+        "parked": dict(seen.parked),
         "run": dict(seen.run),
         "stages": [gate(seen.stages, stage) for stage in seen.stages.gates if stage is not None],
         "done_check": gate(seen.stages, None) if None in seen.stages.gates else None,
         "warnings": [*seen.warnings, *(str(w) for w in seen.feature.warnings), *unsettled(seen)],
     }
+
+
+def budget(seen: Seen, path: Sequence[str]) -> Json:
+    """What the feature's agents have spent, may spend, and will have spent, as far as that is known.
+
+    Args:
+        path: the remaining critical path.
+    """
+    spent = spending.summed(seen.spent.values())
+    done = {wp: one.amounts for wp, one in seen.spent.items() if seen.state(wp) is State.DONE}
+    waiting = [wp for wp in seen.ids() if wp not in seen.over()]
+    ahead = {name: spending.expected(done, wps, seen.seconds()) for name, wps in (("path", path), ("all", waiting))}
+    caps = {scope: spending.as_json(found) for scope, found in seen.caps.items()}
+    used_up = spending.over(seen.caps, {"feature": spent.amounts})
+    total = {unit: spent.amounts.get(unit, Decimal(0)) + more for unit, more in ahead["all"].items()}
+    return {
+        "spent": spending.as_json(spent.amounts), "unknown": dict(spent.unknown), "sessions": spent.sessions,
+        "caps": caps, "used_up": str(used_up) if used_up else None,
+        "expected": {name: spending.as_json(found) for name, found in ahead.items()},
+        "exceeds": any(total.get(unit, 0) > cap for unit, cap in seen.caps.get("feature", {}).items()),
+    }  # fmt: skip
 
 
 def unsettled(seen: Seen) -> list[str]:
@@ -195,6 +226,7 @@ def _package(
         "branch": (row.branch if row else None) or f"{seen.branch_prefix}{seen.feature.id}-{wp}",
         "worktree": f"{seen.worktrees_dir}/{seen.feature.id}-{wp}",
         **_work(row, session, _agent(seen, file, row)),
+        "usage": spending.as_json(seen.spent[wp].amounts) if wp in seen.spent else None,
         "reason_class": row.reason_class if row else None,
         "retry_at": seen.retry_at.get(wp),
         "activity": seen.activity.get(session.id) if session and session.ended_at is None else None,

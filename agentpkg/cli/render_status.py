@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from agentpkg.cli import render, render_questions
+from agentpkg.cli import render, render_budget, render_questions
 from agentpkg.cli.render import Part, line
 from agentpkg.cli.render_package import Json, Look, facts, running_time, some, state_word, suffix, word
 
@@ -92,6 +92,7 @@ def foot(look: Look) -> list[Text]:
         )
     ]
     lines += _stages(document)
+    lines += render_budget.lines(document)
     path = document["critical_path"]
     if path:
         lines.append(line("Critical path: ", _chain(path), _time_of_path(document)))

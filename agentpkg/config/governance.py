@@ -50,6 +50,8 @@ class Actions:
     scope: Class = "forbidden"
     #: that a sandboxed agent reaches a host which ``isolation.network.allow`` and ``agents.NAME.network`` do not name
     network: Class = "forbidden"
+    #: a budget that is used up: ``autonomous`` only tells, ``approval`` asks for as much again
+    spending: Class = "forbidden"
     #: ``move --to done --force``, which passes by the review and by everybody else
     force: Literal["autonomous", "forbidden"] = "autonomous"
 

@@ -154,4 +154,6 @@ Host = Annotated[StrictStr, AfterValidator(_host)]
 CommitPattern = Annotated[StrictStr, AfterValidator(_commit_pattern)]
 NatsUrl = Annotated[StrictStr, AfterValidator(_nats_url)]
 Percent = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False), AfterValidator(_whole)]
+#: US dollars
+Money = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), AfterValidator(_whole)]
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), AfterValidator(_whole)]

@@ -19,6 +19,7 @@ from agentpkg.config.kinds import (
     Folder,
     Glob,
     Host,
+    Money,
     Name,
     NatsUrl,
     Percent,
@@ -46,7 +47,7 @@ BUILT_IN_AGENTS: Mapping[str, str] = {
 }
 
 #: sections that later versions read; accepted and ignored
-RESERVED = ("stages", "budget", "governance", "workflow", "workers", "web")
+RESERVED = ("stages", "governance", "workflow", "workers", "web")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -334,6 +335,25 @@ class Limits:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Amounts:
+    """The most of each that may be used; null: no bound."""
+
+    #: US dollars, as far as agents' programs report money
+    cost_usd: Money | None = None
+    #: that models read and write, cached ones included
+    tokens: Positive | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Budget:
+    """``budget``: what agents may use; a feature's meta may set its own for ``feature``."""
+
+    session: Amounts = Field(default_factory=Amounts)
+    package: Amounts = Field(default_factory=Amounts)
+    feature: Amounts = Field(default_factory=Amounts)
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Questions:
     """``questions``: what agents ask while they work, since neither scope nor policy decides it."""
 
@@ -378,6 +398,7 @@ class Settings:
     secrets: Secrets = Field(default_factory=Secrets)
     isolation: Isolation = Field(default_factory=Isolation)
     limits: Limits = Field(default_factory=Limits)
+    budget: Budget = Field(default_factory=Budget)
     questions: Questions = Field(default_factory=Questions)
     audit: Audit = Field(default_factory=Audit)
     nats: Nats = Field(default_factory=Nats)

@@ -43,13 +43,15 @@ class FailureClass(StrEnum):
     """Whose fault a session's failure was.
 
     Retries count :attr:`AGENT`, :attr:`TIMEOUT` and :attr:`LIMIT` (it used more than it may). :attr:`PROVIDER` is the
-    model's: overloaded, out of quota, out of reach. After :attr:`REPOSITORY`, changes to the real repository that could
-    make git run programs or read other content, nothing goes on by itself: a person has to look first.
+    model's: overloaded, out of quota, out of reach. :attr:`BUDGET` is nobody's: what may be spent is spent. After
+    :attr:`REPOSITORY`, changes to the real repository that could make git run programs or read other content, nothing
+    goes on by itself: a person has to look first.
     """
 
     AGENT = "agent"
     TIMEOUT = "timeout"
     LIMIT = "limit"
+    BUDGET = "budget"
     PROVIDER = "provider"
     ENVIRONMENT = "environment"
     REVIEW = "review"
@@ -198,6 +200,8 @@ class Feature:
     #: True for ``kitty-specs/``, where some leniency holds
     lenient: bool = False
     target_branch: str | None = None
+    #: of its meta: the most that all its sessions may use, amounts as text by unit
+    budget: Mapping[str, str] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     spec: Spec = field(default_factory=Spec)
     plan: Plan = field(default_factory=Plan)

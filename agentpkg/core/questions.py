@@ -10,8 +10,8 @@ from typing import Any
 from agentpkg.core.model import QuestionRow
 
 #: kinds: about a candidate that is to land; about a call that a working agent wants to make; about a package whose
-#: review cycles are used up over a conflict
-APPROVAL, PERMISSION, CONFLICT = "approval", "permission", "conflict"
+#: review cycles are used up over a conflict; about a budget that is used up
+APPROVAL, PERMISSION, CONFLICT, SPENDING = "approval", "permission", "conflict", "spending"
 YES, NO = "yes", "no"
 #: answers about a conflict: its agent tries anew, or a person sees to it
 AGAIN, LEAVE = "again", "leave"

@@ -7,7 +7,7 @@ meet them as well, so after a few in a row the run holds, and lets one session a
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -98,12 +98,13 @@ def in_a_row(tries: Sequence[Try]) -> int:
     return count
 
 
-def next_agent(line: Mapping[str, int], tries: Sequence[Try]) -> str | None:
+def next_agent(line: Mapping[str, int], tries: Sequence[Try], closed: Container[str] = ()) -> str | None:
     """Who tries next: the first in line that has retries left and whose provider has not just failed.
 
     Args:
         line: the package's agent and its fallbacks in order, with the retries of each.
         tries: since the package was last planned, in their order.
+        closed: whose provider has said that it does not serve now.
 
     Returns:
         None when all of them have used up their retries.
@@ -111,7 +112,7 @@ def next_agent(line: Mapping[str, int], tries: Sequence[Try]) -> str | None:
     failed = Counter(one.agent for one in tries if one.cause is not None and one.cause.counted)
     left = [name for name, retries in line.items() if failed[name] <= retries]
     last = {one.agent: one.cause for one in tries}
-    able = [name for name in left if last.get(name) is not FailureClass.PROVIDER]
+    able = [name for name in left if last.get(name) is not FailureClass.PROVIDER and name not in closed]
     return next(iter(able or left), None)
 
 

@@ -1,11 +1,13 @@
 """What bounds one session while it runs, and the signs of life that its supervisor leaves meanwhile."""
 
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from agentpkg.core.errors import AgentpkgError
+from agentpkg.engine import budgets
 from agentpkg.engine.plan import SessionPlan
 from agentpkg.ledger.ledger import Ledger
 from agentpkg.proc import Pen, make_pen
@@ -28,6 +30,7 @@ class Bounds:
     folder: Path
     ledger: Ledger
     heart: Heart
+    _spent: dict[str, budgets.Amounts] = field(default_factory=dict)
 
     @cached_property
     def disk(self) -> limits.DiskMeter:
@@ -42,9 +45,19 @@ class Bounds:
 
     def chosen(self) -> list[limits.Limit]:
         """Those of the session, and those of all sessions together."""
+        caps = budgets.from_plan(self.plan.budget)
+        money = [limits.Spending(caps, self._spent_by_others)] if caps else []
         together = {name: bound for name, bound in self.plan.run_limits.items() if bound}
         whole = [limits.Whole(together, self.plan.session, self._others, self.disk)] if together else []
-        return [*limits.chosen(self.plan.limits, self.disk), *whole]
+        return [*limits.chosen(self.plan.limits, self.disk), *whole, *money]
+
+    def _spent_by_others(self) -> dict[str, budgets.Amounts]:
+        """What the feature's other sessions have used; while the ledger cannot say, what it said last."""
+        feature, wp = str(self.plan.job["feature"]), str(self.plan.job["wp"])
+        with suppress(AgentpkgError, OSError):
+            rows = [row for row in self.ledger.sessions(feature) if row.id != self.plan.session]
+            self._spent = budgets.spent(self.folder.parent.parent, rows, wp)
+        return self._spent
 
     def _others(self) -> dict[str, Pulse]:
         """What the repository's other live sessions last said of themselves."""

@@ -60,7 +60,8 @@ def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[s
     if newest is None or (newest.agent, newest.harness) != (session.agent, session.harness):
         return None, {}
     found = of(project.state / "sessions" / newest.id)
-    if found is None or (found.resumed and newest.outcome is Outcome.FAILED):
+    blamed = newest.reason_class is None or newest.reason_class.counted
+    if found is None or (found.resumed and newest.outcome is Outcome.FAILED and blamed):
         return None, {}
     return found.id or None, _used(project, before, found.id)
 

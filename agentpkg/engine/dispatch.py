@@ -19,8 +19,20 @@ from agentpkg.config import AgentSettings, Effective, agent_named, effective
 from agentpkg.config.policy import package_scope
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Busy, Lacking, NotAllowed
-from agentpkg.core.model import Feature, PackageRow, Problem, SessionRow, WorkPackage
-from agentpkg.engine import actors, conclude, conversation, frozen, lease, prompting, room, tampering, transition, walls
+from agentpkg.core.model import FailureClass, Feature, PackageRow, Problem, SessionRow, WorkPackage
+from agentpkg.engine import (
+    actors,
+    budgets,
+    conclude,
+    conversation,
+    frozen,
+    lease,
+    prompting,
+    room,
+    tampering,
+    transition,
+    walls,
+)
 from agentpkg.engine.gates import require_open
 from agentpkg.engine.plan import SessionPlan, new_session_id, read_plan
 from agentpkg.engine.project import Project
@@ -110,6 +122,7 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
     project.ensure_registered(feature)
     row = _startable(project, feature.id, wp)
     require_open(project, feature, wp)
+    budgets.require_room(project, feature, wp)
     branch = row.branch or project.branch_name(feature.id, wp)
     path = project.worktree(feature.id, wp)
     try:
@@ -244,6 +257,7 @@ def _job(project: Project, folder: Path, ready: _Ready, session: SessionRow, pro
         folder=str(folder / _HARNESS_FOLDER), private=str(private.place(folder)), isolation=session.isolation,
         scope=package_scope(project.settings, project.policy, ready.package),
         resume=resume, used=used, patience=project.settings.questions.deadline_seconds,
+        allowance=budgets.allowance(project, ready.feature, session.wp),
     )  # fmt: skip
 
 
@@ -339,7 +353,7 @@ def _plan(
         limits=asdict(settings.limits), run_limits=asdict(settings.run.limits),
         features_dirs=tuple({settings.project.features_dir, *FEATURE_DIRS}), filters=settings.worktree.filters,
         carried=_carried(project, session), snapshot_seconds=settings.agent.snapshot_seconds,
-        faults=_faults(ready.agent), asking=_asking(project),
+        faults=_faults(ready.agent), asking=_asking(project), budget=budgets.plan(project, ready.feature, session.wp),
     )  # fmt: skip
 
 
@@ -362,7 +376,7 @@ def _carried(project: Project, session: SessionRow) -> int:
     before = project.ledger.sessions(session.feature, session.wp)
     earlier = [row for row in before if row.id != session.id]
     cause = earlier[-1].reason_class if earlier else None
-    if cause is None or not cause.shared:
+    if cause is None or not (cause.shared or cause is FailureClass.BUDGET):
         return 0
     return len(commit_ids(project.repository.git, session.old_head, session.base))
 

@@ -8,7 +8,7 @@ from typing import Any
 from agentpkg.core.chain import rfc3339
 from agentpkg.core.life import Life
 from agentpkg.core.model import Feature, PackageRow, QuestionRow, SessionRow, State
-from agentpkg.engine import gates, retries
+from agentpkg.engine import budgets, gates, retries
 from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner, steering
@@ -25,7 +25,8 @@ def see(project: Project, feature: Feature) -> Seen:
         return _bare(project, feature)
     with ledger.snapshot() as look:
         rows = {row.wp: row for row in look.packages(feature.id)}
-        sessions = {s.wp: s for s in look.sessions(feature.id) if rows[s.wp].session == s.id}
+        every = look.sessions(feature.id)
+        sessions = {s.wp: s for s in every if rows[s.wp].session == s.id}
         asked = look.questions(feature.id, open_only=True)
         return replace(
             _bare(project, feature), row=look.feature(feature.id), rows=rows, sessions=sessions,
@@ -33,7 +34,8 @@ def see(project: Project, feature: Feature) -> Seen:
             activity=_activity(project, sessions.values()), questions=asked,
             run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, rows.values()),
             life=_lives(project, [s for s in sessions.values() if s.ended_at is None], asked),
-            stages=gates.progress(look, feature, rows),
+            stages=gates.progress(look, feature, rows), spent=budgets.by_package(project.state, every),
+            caps=budgets.configured(project, feature), parked=retries.parked(project, every),
         )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class SessionPlan:
         filters: git filters of the user's configuration that may run.
         carried: commits on the branch beyond the target that a failure of the environment left.
         snapshot_seconds: between two snapshots while the agent works; 0: none.
+        budget: what may be spent, amounts as text by scope and unit.
         asking: how its agent's questions are put: ``deadline_seconds``, ``default``, ``approvers``.
         faults: exit codes of the agent that say whose its failure is, as ``{"75": "provider"}``.
     """
@@ -79,6 +80,7 @@ class SessionPlan:
     snapshot_seconds: int = 0
     faults: Mapping[str, Fault] = field(default_factory=dict)
     asking: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def session(self) -> str:

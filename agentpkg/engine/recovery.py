@@ -16,10 +16,11 @@ from agentpkg.files import remove_tree
 from agentpkg.git import provision
 from agentpkg.git.relocation import follow
 from agentpkg.git.stale import remove_stale_locks
+from agentpkg.harnesses.base import StreamEnd
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
-from agentpkg.sessions.pulse import read_members
+from agentpkg.sessions.pulse import read_members, read_pulse
 from agentpkg.sessions.runner import session_mark
 
 #: seconds between two looks for locks that killed git processes have left
@@ -84,7 +85,9 @@ def conclude_orphan(project: Project, row: SessionRow) -> None:
     try:
         redactor = _redactor(project, plan)
         facts = conclude.facts_of(folder) if redactor is not None else None
-        conclude.conclude(project, plan, folder, facts or Facts(trouble=trouble, exit_code=None), redactor)
+        pulse = read_pulse(folder)
+        end = StreamEnd(usage=pulse.used if pulse is not None else {})
+        conclude.conclude(project, plan, folder, facts or Facts(trouble=trouble, exit_code=None, end=end), redactor)
     except (AgentpkgError, OSError) as error:
         if fulldisk.is_full(error, project.state):
             # what it made must come in: at this process's next look, or when it has ended at the next command's

@@ -4,12 +4,14 @@ What has failed is read from the ledger each time, so that a run, ``implement`` 
 that is killed has forgotten nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from agentpkg.config import effective, fallbacks
 from agentpkg.core import retrying
+from agentpkg.core.chain import rfc3339
 from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, State
 from agentpkg.core.retrying import Try
 from agentpkg.engine.project import Project
@@ -41,24 +43,48 @@ class Again:
 
 
 def again(
-    project: Project, feature: Feature, row: PackageRow, agent: str | None = None, ledger: Reader | None = None
-) -> Again | None:
+    project: Project, feature: Feature, row: PackageRow, agent: str | None = None, ledger: Reader | None = None,
+    closed: Mapping[str, str] | None = None,
+) -> Again | None:  # fmt: skip
     """How a package is tried again after all that has failed; None when the retries of all its agents are used up.
 
     Args:
         agent: overrides the package's own agent.
         ledger: where to look; the project's by default.
+        closed: what :func:`parked` gives, where that is known already.
     """
     line = agents(project, feature, row.wp, agent)
-    ended = [s for s in (ledger or project.ledger).sessions(feature.id, row.wp) if s.ended_at is not None]
+    look = ledger or project.ledger
+    closed = parked(project, look.sessions(feature.id)) if closed is None else closed
+    ended = [s for s in look.sessions(feature.id, row.wp) if s.ended_at is not None]
     if not ended or not line:
-        return Again(agent)
+        return _first_try(line, closed, agent)
     tries = retrying.since_planned([Try(s.agent, s.reason_class) for s in ended], row.failures)
-    chosen = retrying.next_agent(line, tries)
+    chosen = retrying.next_agent(line, tries, closed)
     if chosen is None:
         return None
     rest = _rest(project, tries, chosen, ended[-1]) if row.state is State.BLOCKED else 0.0
-    return Again(chosen, rest, ended[-1].id, ended[-1].ended_at)
+    last = ended[-1]
+    return Again(chosen, max(rest, _until(closed.get(chosen), last.ended_at)), last.id, last.ended_at)
+
+
+def _first_try(line: Mapping[str, int], closed: Mapping[str, str], agent: str | None) -> Again:
+    """Who begins a package: the first in line whose provider serves, else its own agent once that does."""
+    first = next(iter(line), None)
+    if first is None or first not in closed:
+        return Again(agent)
+    able = next((name for name in line if name not in closed), None)
+    if able is not None:
+        return Again(able)
+    now = rfc3339(datetime.now(UTC))
+    return Again(first, _until(closed[first], now), f"{first} {closed[first]}", now)
+
+
+def _until(moment: str | None, since: str | None) -> float:
+    """Seconds from one moment to another, 0 where there is none."""
+    if moment is None or since is None:
+        return 0.0
+    return max(0.0, (datetime.fromisoformat(moment) - datetime.fromisoformat(since)).total_seconds())
 
 
 def agents(project: Project, feature: Feature, wp: str, agent: str | None = None) -> Mapping[str, int]:
@@ -74,6 +100,23 @@ def agents(project: Project, feature: Feature, wp: str, agent: str | None = None
     line = fallbacks(project.settings, first)
     return {name: effective(project.loaded, feature, replace(package, agent=name) if package else None).retries
             for name in line}  # fmt: skip
+
+
+def parked(project: Project, sessions: Iterable[SessionRow]) -> dict[str, str]:
+    """Agents whose provider has said that it serves again later, and when that is; RFC 3339.
+
+    Args:
+        sessions: in their order; an agent that did anything since is parked no more.
+    """
+    last = {row.agent: row for row in sessions if row.ended_at and row.reason_class is not FailureClass.CANCELLED}
+    refused = [row for row in last.values() if row.reason_class is FailureClass.PROVIDER]
+    opens = {row.agent: _later(str(row.ended_at), told) for row in refused if (told := _told(project, row))}
+    now = rfc3339(datetime.now(UTC))
+    return {agent: until for agent, until in opens.items() if until > now}
+
+
+def _later(moment: str, seconds: float) -> str:
+    return rfc3339(datetime.fromisoformat(moment) + timedelta(seconds=seconds))
 
 
 def _rest(project: Project, tries: list[Try], chosen: str, last: SessionRow) -> float:

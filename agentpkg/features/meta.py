@@ -47,6 +47,28 @@ def target_branch(fields: Fields) -> str | None:
     return name
 
 
+def budget(fields: Fields) -> dict[str, str]:
+    """The feature's own budget, amounts as text by unit; empty when meta gives none.
+
+    .. code-block:: yaml
+
+        budget: {cost_usd: 20, tokens: 5000000}
+    """
+    found = fields.get("budget")
+    if found is None:
+        return {}
+    if not isinstance(found.value, dict) or not found.value:
+        fields.wrong(found, "`budget` should be {cost_usd: 20, tokens: 5000000}, or one of them")
+        return {}
+    for key, one in found.value.items():
+        kinds = {"cost_usd": (int, float), "tokens": (int,)}.get(key)
+        if kinds is None:
+            fields.wrong(one, f"`budget` has cost_usd and tokens, but no {key}")
+        elif isinstance(one.value, bool) or not isinstance(one.value, kinds) or not 0 < one.value < 1e15:
+            fields.wrong(one, f"`budget.{key}` should be a {'whole ' if key == 'tokens' else ''}number above 0")
+    return {key: str(one.value) for key, one in found.value.items()}
+
+
 def _from_json(text: str, file: str) -> tuple[dict[str, Located], list[Problem]]:
     problems: list[Problem] = []
     try:

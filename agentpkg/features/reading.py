@@ -86,6 +86,7 @@ class _FolderReader:
             number=number_of(self.feature_id),
             lenient=self.lenient,
             target_branch=meta_file.target_branch(fields),
+            budget={} if self.lenient else meta_file.budget(fields),
             meta=values,
             spec=spec,
             plan=plan,

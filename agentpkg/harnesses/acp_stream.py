@@ -76,6 +76,11 @@ class AcpReader:
             return tuple(self._asked(said))
         return tuple(self._answered(said))
 
+    @property
+    def used(self) -> Mapping[str, Any]:
+        """What it has told so far."""
+        return self._usage
+
     def instruct(self, text: str) -> Reply | None:
         """An instruction is a further turn; the agent takes it up when it has ended the one it is in."""
         if self._conversation is None or self.finished:

@@ -6,7 +6,8 @@ its own ignore file, all else is for the review.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses import programs
@@ -98,6 +99,11 @@ class AiderReader:
         self._last = ""
         self._failed: tuple[str, str] | None = None
         self._usage: dict[str, int | str] = {}
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        """What it has told so far."""
+        return self._usage
 
     def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
         """What a line means."""

@@ -16,7 +16,7 @@ Stream = Literal["stdout", "stderr"]
 #: in an argument of a launch: the git dir of the worktree, which is known only once there is one
 GIT_DIR = "{agentpkg:git-dir}"
 
-Fault = Literal["agent", "provider", "environment"]
+Fault = Literal["agent", "provider", "environment", "budget"]
 
 
 class Agent(Protocol):
@@ -68,6 +68,7 @@ class Job:
         isolation: the level that its process will run in.
         resume: the conversation of its last session, as that session's reader told it, None to begin one.
         used: what that conversation has used up so far, as its readers told it.
+        allowance: what it may use, amounts as text by unit (``cost_usd``, ``tokens``), where that is bounded.
         patience: seconds that a call which neither scope nor policy decides waits for a person at most.
     """
 
@@ -87,6 +88,7 @@ class Job:
     isolation: str = "basic"
     resume: str | None = None
     used: Mapping[str, Any] = field(default_factory=dict)
+    allowance: Mapping[str, str] = field(default_factory=dict)
     patience: int = 900
 
 
@@ -189,7 +191,8 @@ class StreamEnd:
         usage: tokens and the like, JSON without floats.
         denials: calls that were refused to it, one line each.
         fault: whose an error is: the agent's own, its model provider's (overloaded, out of quota, out of reach), or the
-            machine's. Harnesses say ``provider`` only of what their agent's stream says in so many words.
+            machine's; ``budget``: it has used what it may. Harnesses say ``provider`` only of what their agent's stream
+            says in so many words.
         retry_after: seconds after which the provider is to be asked again, where it said so.
     """
 
@@ -225,6 +228,15 @@ class Asking(Protocol):
 
     def decided(self, decided: Decided) -> Sequence[SessionEvent | Reply]:
         """What the agent is sent."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A reader that knows what its agent has used while it works."""
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        """Tokens and the like so far, JSON without floats; what is not known is missing."""
 
 
 @runtime_checkable

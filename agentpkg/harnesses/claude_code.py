@@ -110,6 +110,9 @@ def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
         yield from ("--append-system-prompt-file", os.path.join(job.folder, "instructions.md"))
     if job.model:
         yield from ("--model", job.model)
+    if "cost_usd" in job.allowance:
+        # money is told at the end only, so that the program itself has to watch it
+        yield from ("--max-budget-usd", job.allowance["cost_usd"])
     # both take every word up to the next flag
     yield from ("--allowedTools", *_ALLOWED, *programs.option_list(agent, "allow"))
     yield from ("--disallowedTools", *_DENIED, *programs.option_list(agent, "deny"))

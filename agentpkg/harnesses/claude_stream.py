@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
@@ -47,8 +47,15 @@ class ClaudeReader:
         self._complaint = ""
         self._retry: Said = {}
         self._resets: int | None = None
+        #: what each message of the model has used, by its id; provisional
+        self._messages: dict[str, dict[str, Any]] = {}
         #: its work is done; what it may have started in the background gets some seconds
         self.finished = False
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        """What its result says, else what its messages said so far; money comes with a result alone."""
+        return _usage(self._result) if self._result is not None else _added(self._messages.values())
 
     def instruct(self, text: str) -> Reply | None:
         """A word of the user's, which it hears at its next call of the model."""
@@ -106,6 +113,8 @@ class ClaudeReader:
             yield unknown(said, f"system/{kind}")
 
     def _assistant(self, message: Said) -> Iterator[SessionEvent]:
+        if counts := _counts(mapping(message.get("usage"))):
+            self._messages[str(message.get("id"))] = counts
         for block in map(mapping, items(message.get("content"))):
             match block.get("type"):
                 case "text":
@@ -142,6 +151,8 @@ class ClaudeReader:
         text = str(said.get("result") or "") or _why(said)
         denials = tuple(_denial(mapping(one)) for one in items(said.get("permission_denials")))
         fault = self._fault(text, said.get("api_error_status")) if failed else "agent"
+        if said.get("subtype") == "error_max_budget_usd":
+            fault = "budget"
         return StreamEnd(
             error=failed, text=short(text), usage=_usage(said), denials=denials, fault=fault,
             retry_after=self._wait(text) if fault == "provider" else None,
@@ -155,7 +166,7 @@ class ClaudeReader:
             return StreamEnd(error=True, text=said, fault="environment")
         text = self._complaint or self._last
         fault = self._fault(text, self._retry.get("error_status")) if exit_code == 1 else "agent"
-        return StreamEnd(error=True if exit_code else None, text=short(text), fault=fault)
+        return StreamEnd(error=True if exit_code else None, text=short(text), fault=fault, usage=self.used)
 
     def _fault(self, text: str, status: object) -> Fault:
         """Whose an end in error is."""
@@ -194,14 +205,24 @@ def _denial(one: Said) -> str:
 
 
 def _usage(said: Said) -> dict[str, Any]:
-    counts = mapping(said.get("usage"))
-    usage: dict[str, Any] = {name: whole(counts.get(key)) for key, name in _COUNTS.items() if key in counts}
+    usage: dict[str, Any] = _counts(mapping(said.get("usage")))
     if said.get("total_cost_usd") is not None:
         usage["cost_usd"] = str(said["total_cost_usd"])
     if "num_turns" in said:
         usage["turns"] = whole(said["num_turns"])
     models = list(mapping(said.get("modelUsage")))
     return {**usage, "model": str(models[0])} if models else usage
+
+
+def _counts(said: Said) -> dict[str, Any]:
+    return {name: whole(said.get(key)) for key, name in _COUNTS.items() if key in said}
+
+
+def _added(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {}
+    for one in counts:
+        total.update({key: total.get(key, 0) + value for key, value in one.items()})
+    return total
 
 
 def _usage_line(said: Said) -> str:

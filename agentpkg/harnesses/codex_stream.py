@@ -86,7 +86,15 @@ class CodexReader:
 
     def _used(self, usage: Said) -> dict[str, Any]:
         counts = {name: whole(usage.get(key)) for key, name in _COUNTS.items() if key in usage}
-        return {name: max(0, count - whole(self._before.get(name))) for name, count in counts.items()}
+        used = {name: max(0, count - whole(self._before.get(name))) for name, count in counts.items()}
+        # cached input and reasoning are parts of the others here
+        parts = [used[name] for name in ("input_tokens", "output_tokens") if name in used]
+        return {**used, "total_tokens": sum(parts)} if parts else used
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        """What its last turn told."""
+        return self._usage
 
     def _item(self, what: str, item: Said) -> Iterator[SessionEvent]:
         done = what == "item.completed"

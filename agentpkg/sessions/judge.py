@@ -16,7 +16,7 @@ from agentpkg.sessions.fulldisk import Full
 _PERSON = ("cancelled", "interrupted")
 
 #: whose an error was, as the reason's stable word
-_ERRORS = {"agent": "agent_error", "provider": "provider", "environment": "environment"}
+_ERRORS = {"agent": "agent_error", "provider": "provider", "environment": "environment", "budget": "budget"}
 
 #: reasons to stop that mean that it took too long
 _TIME = ("timeout", "silence")
@@ -108,11 +108,13 @@ def _refused(facts: Facts) -> Judgement | None:
 
 
 def _stopped_by_limit(facts: Facts) -> Judgement | None:
-    if facts.stop is None:
+    if facts.stop is None or (facts.stop == "budget" and facts.end.error is False):
+        # what it had finished when the budget was used up is finished
         return None
     if facts.stop in _TIME:
         return Judgement(Outcome.TIMEOUT, facts.stop, FailureClass.TIMEOUT, facts.said or "it took too long")
-    return Judgement(Outcome.FAILED, facts.stop, FailureClass.LIMIT, facts.said or "it exceeded its limit")
+    cause = FailureClass.BUDGET if facts.stop == "budget" else FailureClass.LIMIT
+    return Judgement(Outcome.FAILED, facts.stop, cause, facts.said or "it exceeded its limit")
 
 
 def _said_error(facts: Facts) -> Judgement | None:

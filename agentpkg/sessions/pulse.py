@@ -13,8 +13,9 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agentpkg.core.errors import BadInput
 from agentpkg.files import read_bounded
@@ -43,6 +44,7 @@ class Pulse:
         cpu: seconds of processor time, whole ones.
         disk: bytes, 0 where nobody measures them.
         stopping: why it is being stopped, if it is.
+        used: tokens and the like, as far as its agent's program has told.
     """
 
     phase: str
@@ -52,6 +54,7 @@ class Pulse:
     cpu: int = 0
     disk: int = 0
     stopping: str | None = None
+    used: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Heart:
@@ -67,13 +70,14 @@ class Heart:
         self._above = {above.pid: above.started} if above else {}
         self._next = 0.0
         self._members: Mapping[int, str] = {}
+        self._used: Mapping[str, Any] = {}
 
     def beat(self, phase: str) -> None:
         """Says that the supervisor lives; when the time has come, or the phase is ``ending``."""
         now = time.monotonic()
         if now >= self._next or phase == "ending":
             self._next = now + EVERY
-            _write(self._folder / _PULSE, json.dumps(asdict(Pulse(phase, now))))
+            _write(self._folder / _PULSE, json.dumps(asdict(Pulse(phase, now, used=self._used))))
 
     def looked(self, usage: Usage, stop: str | None, disk: int) -> None:
         """Says what a running session takes; when the time has come, or it begins to stop."""
@@ -81,7 +85,8 @@ class Heart:
             return
         self._next = usage.now + EVERY
         load = usage.load
-        said = Pulse("running", usage.now, load.memory, load.processes, int(load.cpu), disk, stop)
+        said = Pulse("running", usage.now, load.memory, load.processes, int(load.cpu), disk, stop, usage.used)
+        self._used = usage.used
         _write(self._folder / _PULSE, json.dumps(asdict(said)))
         if {**load.members, **self._above} != self._members:
             self._members = {**load.members, **self._above}

@@ -12,6 +12,7 @@ from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses.base import (
     Ask,
     Asking,
+    Counting,
     Decided,
     Finishing,
     Hearing,
@@ -246,7 +247,8 @@ class _Session:
         self.hooks.looked(usage, self.stop.reason if self.stop else None)
 
     def _usage(self, load: Load, ended: bool = False) -> Usage:
-        return Usage(self.started, time.monotonic(), self.heard, self.child.pid, self.output, load, ended)
+        used = self.reader.used if isinstance(self.reader, Counting) else {}
+        return Usage(self.started, time.monotonic(), self.heard, self.child.pid, self.output, load, ended, used)
 
     def _begin_to_stop(self, stop: Breach, now: float) -> None:
         self.asked = [(now, signal.SIGINT), (now + self.grace / 2, signal.SIGTERM), (now + self.grace, 0)]

@@ -135,7 +135,7 @@ def test_variables_set_lists_texts_and_deeper_keys() -> None:
 
 
 def test_what_agents_are_told_in_variables_is_never_configuration() -> None:
-    names = ("SESSION", "FEATURE", "WP", "PROMPT", "TASK", "BUDGET_MAX")
+    names = ("SESSION", "FEATURE", "WP", "PROMPT", "TASK", "WORKERS_MAX")
     assert read("", {f"AGENTPKG_{name}": "x" for name in names}).settings == Settings()
 
 
@@ -213,9 +213,9 @@ def test_a_section_that_is_no_section_is_told_even_when_a_variable_lies_over_it(
 
 
 def test_reserved_sections_are_ignored_with_a_warning_and_empty_ones_are_nothing() -> None:
-    loaded = read("agent:\nbudget: {max: 3}\nweb: [1]\n")
+    loaded = read("agent:\nworkers: {max: 3}\nweb: [1]\n")
     assert loaded.settings == Settings()
-    assert [(one.line, one.value) for one in loaded.warnings] == [(2, "budget"), (3, "web")]
+    assert [(one.line, one.value) for one in loaded.warnings] == [(2, "workers"), (3, "web")]
 
 
 def test_aliases_that_multiply_are_stopped() -> None:

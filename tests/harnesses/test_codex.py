@@ -36,7 +36,9 @@ def test_its_items_become_events() -> None:
 def test_usage_counts_from_where_the_conversation_stood() -> None:
     usage = {"input_tokens": 3500, "cached_input_tokens": 2200, "output_tokens": 110}
     reader, _ = _fed({"type": "turn.completed", "usage": usage}, before={"input_tokens": 1000, "output_tokens": 10})
-    assert reader.end(0).usage == {"input_tokens": 2500, "cached_input_tokens": 2200, "output_tokens": 100}
+    assert reader.end(0).usage == {
+        "input_tokens": 2500, "cached_input_tokens": 2200, "output_tokens": 100, "total_tokens": 2600,
+    }  # fmt: skip
 
 
 def test_notices_are_not_fatal_and_a_failed_turn_is() -> None:

@@ -121,7 +121,7 @@ class Replay:
             self.sessions[session.id] = replace(
                 session, ended_at=entry.timestamp, outcome=_kind(Outcome, said.get("outcome")),
                 reason=_some(said, "reason"), reason_class=cause, new_head=_some(said, "head"), commits=commits,
-                exit_code=exit_code if isinstance(exit_code, int) else None,
+                exit_code=exit_code if isinstance(exit_code, int) else None, usage=_mapping(said.get("usage")),
             )  # fmt: skip
         return replace(
             row, head=_some(said, "head") or row.head, commits=row.commits + commits, reason=_some(said, "reason"),
@@ -215,6 +215,10 @@ def _text(said: Mapping[str, Any], key: str) -> str:
 
 def _some(said: Mapping[str, Any], key: str) -> str | None:
     return _text(said, key) or None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _number(said: Mapping[str, Any], key: str) -> int:

@@ -144,6 +144,8 @@ class Scene:
             self.trouble = error.message
             return
         self.trouble = None
+        # a refusal may have had its reason in what was written there
+        self.refusals.clear()
         self.project, self.feature, self._paths, self._behind = project, feature, {}, overlap.behind(feature)
 
     def reload(self) -> None:

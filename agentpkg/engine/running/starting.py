@@ -1,12 +1,12 @@
 """The starting side of a run: which packages may start now, which later, and starting them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agentpkg.core import schedule
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, PackageRow, State
-from agentpkg.engine import dispatch, fulldisk, retries
+from agentpkg.engine import budgets, dispatch, fulldisk, retries
 from agentpkg.engine.running import ordering, persisting
 from agentpkg.engine.running.scene import Scene
 
@@ -39,7 +39,8 @@ def preflight(scene: Scene) -> None:
 def start(scene: Scene, rows: Sequence[PackageRow]) -> Starts:
     """Starts what may start in the free slots; while the run is held one session at most, to see whether it is over."""
     running = sum(row.state is State.DOING for row in rows)
-    found = {row.wp: (row, again) for row in rows if (again := may_start(scene, row)) is not None}
+    closed = retries.parked(scene.project, scene.project.ledger.sessions(scene.feature.id))
+    found = {row.wp: (row, again) for row in rows if (again := may_start(scene, row, closed)) is not None}
     full = _take_out_without_room(scene, found)
     behind = ordering.held(scene, {row.wp: row for row in rows}, found)
     starts = _start(scene, running, {wp: start for wp, start in found.items() if wp not in behind})
@@ -92,11 +93,15 @@ def _probe(
     return Starts(len(sessions), later)
 
 
-def may_start(scene: Scene, row: PackageRow) -> retries.Again | None:
-    """Who would work on the package next, and after what rest; None when nobody may."""
+def may_start(scene: Scene, row: PackageRow, closed: Mapping[str, str] | None = None) -> retries.Again | None:
+    """Who would work on the package next, and after what rest; None when nobody may.
+
+    Args:
+        closed: agents whose provider does not serve now, where that is known already.
+    """
     if not scene.may_try(row) or not _startable(scene, row):
         return None
-    again = retries.again(scene.project, scene.feature, row, scene.options.agent)
+    again = retries.again(scene.project, scene.feature, row, scene.options.agent, closed=closed)
     # its own agent first, once more
     return retries.Again(scene.options.agent) if again is None and persisting.granted(scene, row) else again
 
@@ -115,6 +120,8 @@ def _may_retry(scene: Scene, row: PackageRow) -> bool:
         return False
     if cause.shared or cause is FailureClass.CANCELLED:
         return scene.patience.again.get(row.wp, 0) < scene.project.settings.run.environment_retries
+    if cause is FailureClass.BUDGET:
+        return budgets.over(scene.project, scene.feature, row.wp) is None
     return cause.counted
 
 

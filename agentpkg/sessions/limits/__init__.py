@@ -7,12 +7,13 @@ from typing import Any
 from agentpkg.sessions.limits.base import Breach, Limit, Usage
 from agentpkg.sessions.limits.disk import Disk, DiskMeter
 from agentpkg.sessions.limits.seconds import Silence, WallTime
+from agentpkg.sessions.limits.spending import Spending
 from agentpkg.sessions.limits.tree import Cpu, Memory, Processes
 from agentpkg.sessions.limits.whole import Share, Whole
 
 __all__ = [
-    "Breach", "Cpu", "Disk", "DiskMeter", "Limit", "Memory", "Processes", "Share", "Silence", "Usage", "WallTime",
-    "Whole", "chosen", "disk_meter",
+    "Breach", "Cpu", "Disk", "DiskMeter", "Limit", "Memory", "Processes", "Share", "Silence", "Spending", "Usage",
+    "WallTime", "Whole", "chosen", "disk_meter",
 ]  # fmt: skip
 
 

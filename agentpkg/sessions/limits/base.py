@@ -1,7 +1,8 @@
 """What a limit is, and what it looks at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentpkg.proc import Load
 
@@ -18,6 +19,7 @@ class Usage:
         output: bytes it has written so far.
         load: what its processes take; measured about twice a second.
         ended: the agent's process has ended: the last look there is.
+        used: tokens and the like, as far as the agent's program has told.
     """
 
     started: float
@@ -27,6 +29,7 @@ class Usage:
     output: int
     load: Load = field(default_factory=Load)
     ended: bool = False
+    used: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

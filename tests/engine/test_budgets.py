@@ -1,0 +1,105 @@
+"""What agents may spend: stopped at the cap with nothing lost, and gone on when it is raised."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from agentpkg import views
+from agentpkg.core.errors import NotAllowed
+from agentpkg.core.model import FailureClass, State
+from agentpkg.engine import approvals, budgets, looking, retries
+from tests.support import clis
+from tests.support.clis import agent_shop, committed
+from tests.support.engine_shop import Shop, ShopFactory
+from tests.support.models import Fail, Hang, ModelServer, Say, Shell, Write
+
+pytestmark = pytest.mark.slow
+
+
+def _configure(shop: Shop, **sections: Any) -> None:
+    path = shop.repo / ".kittify" / "config.yaml"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **sections}))
+
+
+def _budget(shop: Shop) -> dict[str, Any]:
+    project = shop.project
+    found: dict[str, Any] = views.status(looking.see(project, project.good_feature(shop.feature)))["budget"]
+    return found
+
+
+def test_one_that_spends_past_the_budget_is_stopped_and_goes_on_when_it_is_raised(
+    shops: ShopFactory, model: ModelServer
+) -> None:
+    look = (Shell("git status --short"),)
+    first = ((Write("src/wp01.txt", "one\n"),), committed(), (Write("src/wp01b.txt", "two\n"),), look, look, look)
+    shop = agent_shop(shops, clis.claude(model.play(*first)), settings={"budget": {"feature": {"cost_usd": 0.02}}})
+    shop.package("WP01", estimate="1h")
+    shop.package("WP02", estimate="2h")
+    row = shop.implement("WP01")
+    assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.BUDGET), row.reason
+    # what it had committed is in, what it had not is kept
+    assert row.commits == 1
+    assert list(shop.project.ledger.entries(shop.feature, wp="WP01"))[-1].metadata["snapshot"]
+    told = _budget(shop)
+    assert float(told["spent"]["cost_usd"]) >= 0.02
+    assert "the feature has used" in str(told["used_up"])
+    with pytest.raises(NotAllowed, match="the feature has used") as refused:
+        shop.implement("WP02")
+    assert refused.value.code == "budget_spent"
+    assert {one.wp for one in shop.run().stuck} == {"WP01", "WP02"}
+    _configure(shop, budget={"feature": {"cost_usd": 5}}, merge={"auto": False})
+    model.play((Write("src/wp01b.txt", "two\n"),), committed(), (Write("src/wp02.txt", "x\n"),), committed("WP02"))
+    shop.run(jobs=1, until="WP01")
+    assert shop.row("WP01").state is State.FOR_REVIEW, shop.row("WP01").reason
+
+
+def test_what_was_used_counts_though_it_was_cut_off(shops: ShopFactory, model: ModelServer) -> None:
+    url = model.play((Write("src/wp01.txt", "one\n"),), (Hang("stream"),))
+    shop = agent_shop(shops, clis.claude(url), settings={"budget": {"session": {"tokens": 1100}}})
+    row = shop.implement("WP01")
+    assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.BUDGET), row.reason
+    told = _budget(shop)
+    assert (told["spent"]["tokens"], told["unknown"]["tokens"]) == (1240, 0)
+
+
+def test_by_policy_people_are_asked_for_more(shops: ShopFactory, model: ModelServer) -> None:
+    url = model.play((Say("no work today"),), (Write("src/wp01.txt", "one\n"),), committed())
+    shop = agent_shop(shops, clis.codex(url), settings={"budget": {"package": {"tokens": 1000}}})
+    (shop.repo / ".kittify" / "governance.yaml").write_text("actions: {spending: approval}\n")
+    shop.save("policy")
+    assert shop.implement("WP01").reason_class is FailureClass.AGENT
+    with pytest.raises(NotAllowed, match="Q1: a person must allow more"):
+        shop.implement("WP01")
+    with pytest.raises(NotAllowed, match="Q1"):
+        shop.implement("WP01")
+    project = shop.project
+    approvals.answer(project, 1, "yes", None)
+    found = budgets.caps(project, project.good_feature(shop.feature), "WP01", project.ledger)
+    assert budgets.plan(project, project.good_feature(shop.feature), "WP01") == {"package": {"tokens": "2000"}}
+    assert int(found["package"]["tokens"]) == 2000
+
+
+def test_a_closed_provider_is_known_to_all_packages_and_a_fallback_steps_in(
+    shops: ShopFactory, model: ModelServer
+) -> None:
+    opens = int(time.time()) + 7200
+    limit = Fail(429, f"Claude AI usage limit reached|{opens}")
+    shop = agent_shop(shops, clis.claude(model.play((limit,), loop=True)))
+    shop.package("WP02")
+    assert shop.implement("WP01").reason_class is FailureClass.PROVIDER
+    project = shop.project
+    project.ensure_registered(project.good_feature(shop.feature))
+    feature = project.good_feature(shop.feature)
+    seen = looking.see(project, feature)
+    assert list(seen.parked) == ["robot"]
+    again = retries.again(project, feature, project.row(shop.feature, "WP02"))
+    assert again is not None
+    assert (again.agent, 6000 < again.rest <= 7200) == ("robot", True)
+    robot = {**clis.claude("http://127.0.0.1:1"), "fallback": "other"}
+    _configure(shop, agents={"robot": robot, "other": {"harness": "command", "command": ["true"]}})
+    project = shop.project
+    again = retries.again(project, feature, project.row(shop.feature, "WP02"))
+    assert again is not None
+    assert (again.agent, again.rest) == ("other", 0.0)
