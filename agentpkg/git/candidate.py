@@ -210,14 +210,16 @@ class _Maker:
 
     def again(self, old: Commit, tree: str) -> str:
         """The same commit with another tree."""
-        name, _, mail = old.author.rpartition(" <")
-        author = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": mail.rstrip(">"), "GIT_AUTHOR_DATE": old.author_date}
-        return self.commit(tree, old.parents, _text(old), author)
+        return self._by(old, old.parents, tree, _text(old))
 
     def _pick(self, pick: Commit, onto: str, tree: str, text: str) -> str:
-        name, _, mail = pick.author.rpartition(" <")
-        author = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": mail.rstrip(">"), "GIT_AUTHOR_DATE": pick.author_date}
-        return self.commit(tree, (onto,), text, {key: value for key, value in author.items() if value.strip()})
+        return self._by(pick, (onto,), tree, text)
+
+    def _by(self, whose: Commit, parents: tuple[str, ...], tree: str, text: str) -> str:
+        """A commit by the author of another."""
+        name, _, mail = whose.author.rpartition(" <")
+        author = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": mail.rstrip(">"), "GIT_AUTHOR_DATE": whose.author_date}
+        return self.commit(tree, parents, text, {key: value for key, value in author.items() if value.strip()})
 
 
 def _merge_tree(git: Git, ours: str, theirs: str, *options: str) -> str | Conflict:

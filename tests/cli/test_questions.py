@@ -34,6 +34,9 @@ def test_a_question_is_listed_shown_and_answered_by_two(repo: Path) -> None:
     assert "? Q1 WP01: merge: it would land on the target" in shown.out
     assert "Next: agentpkg approve 001-greeting WP01" in shown.out
     assert quick(repo, "status", "001", "--json").json["questions"][0]["question"] == "Q1"
+    [waiting] = quick(repo, "queue", "001", "--json").json["queue"]
+    assert (waiting["wp"], waiting["place"], waiting["state"]) == ("WP01", None, "person")
+    assert "waits for a person  Q1: merge: it would land on the target" in quick(repo, "queue").out
 
     first = quick(repo, "approve", "WP01", "--json", environ=ADA)
     assert (first.code, first.json["state"], first.json["missing"]) == (0, "open", 1)

@@ -102,17 +102,16 @@ def _landing(scene: Scene, row: PackageRow, car: Car) -> Callable[[], None]:
                 code="config_changed",
             )
         merging.catch_up(project, project.target(scene.feature))
-        if review.tips(project, row) != (car.draft.blank.head, car.draft.blank.base):
+        # a person may have paused the run while the checks ran
+        lands = project.settings.merge.auto and not steering.paused(project.ledger, row.feature)
+        if review.tips(project, row) == (car.draft.blank.head, car.draft.blank.base):
+            judged = review.review(project, row.feature, row.wp, lane.stopped, train.take)
+            lands = lands and judged.review.verdict is Verdict.APPROVED
+        elif not train.overtaken(row.wp):
             # the one before it did not land, or somebody else was faster: the train is made anew
             return
-        judged = review.review(project, row.feature, row.wp, lane.stopped, train.take)
-        # a person may have paused the run while the checks ran
-        if (
-            not project.settings.merge.auto
-            or judged.review.verdict is not Verdict.APPROVED
-            or steering.paused(project.ledger, row.feature)
-        ):
-            return
-        merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped)
+        # who is overtaken again and again is judged in there, where nobody else may land meanwhile
+        if lands:
+            merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped)
 
     return land

@@ -10,6 +10,7 @@ all before it have landed; should one of these fail as well, it gets another cha
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -80,6 +81,9 @@ class Car:
         self.found.cancel()
 
 
+#: how often in a row others may be faster before a car is judged while nobody else lands
+_MISSES = 3
+
 #: gives the tip of a package's branch
 Tip = Callable[[PackageRow], str | None]
 
@@ -98,6 +102,7 @@ class Train:
         #: where the first car stands whose turn has not come
         self._front = ""
         self.cars: list[Car] = []
+        self._missed: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -158,6 +163,11 @@ class Train:
             found.append(car)
             base = car.carries or base
         return found
+
+    def overtaken(self, wp: str) -> bool:
+        """Counts that a car came to a target that was elsewhere; True when that has happened too often."""
+        self._missed[wp] += 1
+        return self._missed[wp] % _MISSES == 0
 
     def told(self, landing: Container[str]) -> list[dict[str, Any]]:
         """How far each car is, as ``queue`` shows it."""
