@@ -4,9 +4,8 @@ Before the target moves, what is about to happen is written to ``landing-intent.
 crash asks the target's history whether it did happen, and records it or forgets it (:func:`recover`).
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ from agentpkg.core.errors import Busy, FellShort, NotAllowed
 from agentpkg.core.model import PackageRow, QuestionRow, ReviewRow, State, Verdict
 from agentpkg.core.proof import Landable, Proof, Stale, Warrant, Word, give_word
 from agentpkg.engine import approvals, elsewhere, frozen, proving, transition
+from agentpkg.engine import intent as intents
 from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.cleaning import after_landing
+from agentpkg.engine.intent import Intent
 from agentpkg.engine.project import Project
 from agentpkg.engine.review import Cancelled, Judged, approval, make_candidate, require_for_review, review, tips
 from agentpkg.git import candidate, landing
@@ -25,8 +26,6 @@ from agentpkg.git.remote import Unreachable
 
 #: how often a target that moves under us is followed before giving up for now
 _ROUNDS = 10
-_INTENT = "landing-intent.json"
-_LIMIT = 1 << 20
 #: seconds to wait for another command that lands something
 _PATIENCE = 600.0
 
@@ -51,42 +50,6 @@ class Rejected:
     """The review of the candidate that would land asked for changes."""
 
     judged: Judged
-
-
-@dataclass(frozen=True, slots=True)
-class _Intent:
-    """What is about to land, enough to record it afterwards."""
-
-    feature: str
-    wp: str
-    actor: str
-    target: str
-    #: commit, base, head and strategy of the candidate
-    candidate: str
-    base: str
-    head: str
-    strategy: str
-    #: a person's reason in place of an approval
-    forced: str | None
-    definitions: str
-    #: the remote that it is pushed to
-    remote: str | None = None
-    #: the question that people answered, and who approved
-    approved: Mapping[str, Any] = field(default_factory=dict)
-
-    def facts(self) -> dict[str, Any]:
-        """Metadata of the ``done`` entry besides what its warrant says."""
-        return {
-            "strategy": self.strategy,
-            # whoever landed it by hand stands for it; agentpkg's own landings rest on the review, and on who was asked
-            **({"remote": self.remote} if self.remote else {}),
-            **({"approved_by": by} if (by := self._approved_by()) else {}), **self.approved,
-        }  # fmt: skip
-
-    def _approved_by(self) -> str:
-        if self.actor.startswith("human:"):
-            return self.actor
-        return ", ".join(self.approved.get("approvals", ()))
 
 
 def land(
@@ -199,7 +162,7 @@ def cut_short(project: Project) -> bool:
 
 
 def _left_behind(project: Project) -> bool:
-    return (project.state / _INTENT).exists() or any((project.state / "landing").glob("*.json"))
+    return intents.there(project) or any((project.state / "landing").glob("*.json"))
 
 
 def recover(project: Project) -> list[str]:
@@ -228,10 +191,8 @@ def recover_record(project: Project) -> list[str]:
     Raises:
         Unreachable: it was pushed, and the remote does not say whether it arrived.
     """
-    path = project.state / _INTENT
-    try:
-        intent = _Intent(**json.loads(files.read_bounded(path, _LIMIT)))
-    except FileNotFoundError:
+    intent = intents.read(project)
+    if intent is None:
         return []
     row = project.ledger.package(intent.feature, intent.wp)
     done: list[str] = []
@@ -245,11 +206,11 @@ def recover_record(project: Project) -> list[str]:
         done.append(f"{intent.wp} had landed; it is recorded now")
     elif row is not None and row.state is State.DONE and row.merge_commit == intent.candidate:
         after_landing(project, row)
-    path.unlink(missing_ok=True)
+    intents.forget(project)
     return done
 
 
-def _warrant(project: Project, intent: _Intent) -> Warrant:
+def _warrant(project: Project, intent: Intent) -> Warrant:
     if intent.forced is not None:
         there = Landable(intent.candidate, _tree(project, intent.candidate), intent.base, intent.head)
         return give_word(intent.feature, intent.wp, there, intent.actor, intent.forced)
@@ -273,8 +234,7 @@ def _move_target(
     intent = _intent(project, row, warrant, actor)
     if people is not None:
         intent = replace(intent, approved=approvals.as_mapping(people))
-    path = project.state / _INTENT
-    files.write_atomic(path, json.dumps(asdict(intent)), sync=True)
+    intents.write(project, intent)
     outcome: landing.Outcome | None = None
     unknown = False
     try:
@@ -285,7 +245,7 @@ def _move_target(
         raise
     finally:
         if not unknown and not isinstance(outcome, landing.Landed) and not _has_landed(project, intent):
-            path.unlink(missing_ok=True)
+            intents.forget(project)
     if isinstance(outcome, landing.Refused):
         raise NotAllowed(
             f"{outcome.remote} does not take {row.wp}: {outcome.reason}",
@@ -302,15 +262,15 @@ def _move_target(
         return None
     merged = _record(project, row, warrant, intent)
     elsewhere.note_tip(project, intent.target)
-    path.unlink(missing_ok=True)
+    intents.forget(project)
     return merged
 
 
-def _intent(project: Project, row: PackageRow, warrant: Warrant, actor: str) -> _Intent:
+def _intent(project: Project, row: PackageRow, warrant: Warrant, actor: str) -> Intent:
     feature = project.ledger.feature(row.feature)
     assert feature is not None
     what = warrant.candidate
-    return _Intent(
+    return Intent(
         feature=row.feature, wp=row.wp, actor=actor, target=feature.target, candidate=what.commit, base=what.base,
         head=what.head, strategy=project.settings.merge.strategy,
         forced=warrant.reason if isinstance(warrant, Word) else None,
@@ -325,18 +285,18 @@ def _target(project: Project, feature: str) -> str:
     return row.target
 
 
-def _plan(project: Project, intent: _Intent, warrant: Warrant) -> landing.LandingPlan:
+def _plan(project: Project, intent: Intent, warrant: Warrant) -> landing.LandingPlan:
     return landing.LandingPlan(
         target=intent.target, warrant=warrant, filters=project.settings.worktree.filters, identity=project.user,
         note=f"agentpkg: land {intent.feature} {intent.wp}",
     )  # fmt: skip
 
 
-def _has_landed(project: Project, intent: _Intent) -> bool:
+def _has_landed(project: Project, intent: Intent) -> bool:
     return project.branch_tip(intent.target) == intent.candidate
 
 
-def _record(project: Project, row: PackageRow, warrant: Warrant, intent: _Intent) -> Merged:
+def _record(project: Project, row: PackageRow, warrant: Warrant, intent: Intent) -> Merged:
     evidence: list[Mapping[str, str]] = []
     if isinstance(warrant, Proof):
         evidence = _evidence(project, warrant.review)

@@ -1,0 +1,71 @@
+"""What is about to land, written down before the target moves: who finds it after a crash records it, or forgets it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from agentpkg import files
+from agentpkg.engine.project import Project
+
+_NAME = "landing-intent.json"
+_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to land, enough to record it afterwards."""
+
+    feature: str
+    wp: str
+    actor: str
+    target: str
+    #: commit, base, head and strategy of the candidate
+    candidate: str
+    base: str
+    head: str
+    strategy: str
+    #: a person's reason in place of an approval
+    forced: str | None
+    definitions: str
+    #: the remote that it is pushed to
+    remote: str | None = None
+    #: the question that people answered, and who approved
+    approved: Mapping[str, Any] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """Metadata of the ``done`` entry besides what its warrant says."""
+        return {
+            "strategy": self.strategy,
+            # whoever landed it by hand stands for it; agentpkg's own landings rest on the review, and on who was asked
+            **({"remote": self.remote} if self.remote else {}),
+            **({"approved_by": by} if (by := self._approved_by()) else {}), **self.approved,
+        }  # fmt: skip
+
+    def _approved_by(self) -> str:
+        if self.actor.startswith("human:"):
+            return self.actor
+        return ", ".join(self.approved.get("approvals", ()))
+
+
+def there(project: Project) -> bool:
+    """Whether a landing left its intent behind, or one is under way."""
+    return (project.state / _NAME).exists()
+
+
+def write(project: Project, intent: Intent) -> None:
+    """Puts an intent on the disk."""
+    files.write_atomic(project.state / _NAME, json.dumps(asdict(intent)), sync=True)
+
+
+def read(project: Project) -> Intent | None:
+    """The intent that is there, None when there is none."""
+    try:
+        return Intent(**json.loads(files.read_bounded(project.state / _NAME, _LIMIT)))
+    except FileNotFoundError:
+        return None
+
+
+def forget(project: Project) -> None:
+    """Takes the intent away: what it tells is recorded, or has not happened."""
+    (project.state / _NAME).unlink(missing_ok=True)
