@@ -25,6 +25,7 @@ from agentpkg.git.admission import Admitted, NothingNew, Refused, Request, admit
 from agentpkg.git.admission_policy import Guard
 from agentpkg.git.discover import Repository, admin_dir_of
 from agentpkg.git.identity import user_identity
+from agentpkg.git.lent import lent
 from agentpkg.git.repo import Enclose, Git, GitFailed, git_program
 from agentpkg.git.walk import blocking_files
 from agentpkg.harnesses.base import StreamEnd
@@ -217,9 +218,10 @@ def enclosing(plan: SessionPlan) -> Enclose:
     from agentpkg.isolation import Walls
 
     walls = Walls(plan.isolation, plan.walls)
+    borrowed = lent(plan.as_repository().objects)
 
     def enclose(reads: Sequence[Path], writes: Sequence[Path]) -> tuple[str, ...]:
-        return walls.reader(git_program(), tuple(map(str, reads)), tuple(map(str, writes)))
+        return walls.reader(git_program(), tuple(map(str, (*reads, *borrowed))), tuple(map(str, writes)))
 
     return enclose
 

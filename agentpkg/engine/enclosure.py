@@ -11,6 +11,7 @@ from agentpkg.core.errors import Lacking
 from agentpkg.core.hosts import Target, parse_all
 from agentpkg.engine import walls
 from agentpkg.engine.project import Project
+from agentpkg.git.lent import lent
 from agentpkg.isolation import Network, Room, Walls, Wrapped
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ class ReviewWalls:
     Attributes:
         mounts: what of the machine may be seen besides.
         closed: folders that are not to be seen as a whole.
+        lent: folders of objects that the repository borrows from others.
         setup_network: the way out of ``review.setup``; ``network``: that of the checks, to services of this machine.
     """
 
     walls: Walls
     mounts: tuple[str, ...]
     closed: tuple[str, ...]
+    lent: tuple[Path, ...] = ()
     setup_network: Network | None = None
     network: Network | None = None
 
@@ -50,7 +53,8 @@ class ReviewWalls:
         """The command inside."""
         room = Room(
             root=os.path.realpath(root), seen_as=os.path.realpath(seen_as), temporary=os.path.realpath(temporary),
-            home=os.path.realpath(home), reads=tuple(map(str, reads)), writes=tuple(map(os.path.realpath, writes)),
+            home=os.path.realpath(home), reads=tuple(map(str, (*reads, *self.lent))),
+            writes=tuple(map(os.path.realpath, writes)),
             mounts=self.mounts, closed=self.closed, network=self.setup_network if setting_up else self.network,
         )  # fmt: skip
         return self.walls.wrap_room(argv, env, room)
@@ -70,7 +74,8 @@ def enclosure(project: Project) -> Iterator[ReviewWalls]:
     with ExitStack() as stack:
         setup = _way_out(stack, chosen, targets if settings.review.setup else ())
         network = _way_out(stack, chosen, [target for target in targets if target.local])
-        yield ReviewWalls(chosen, walls.mounts(project), closed, setup, network)
+        borrowed = lent(project.repository.objects)
+        yield ReviewWalls(chosen, walls.mounts(project), closed, borrowed, setup, network)
 
 
 def _way_out(stack: ExitStack, chosen: Walls, targets: Sequence[Target]) -> Network | None:

@@ -1,6 +1,7 @@
 """A session's processes behind its walls: how they are put there, the way out, whose end an end was."""
 
 import os
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from agentpkg.core.errors import Lacking
 from agentpkg.engine.plan import SessionPlan
+from agentpkg.git.lent import lent
 from agentpkg.isolation import Network, Place, Walls, Wrapped
 from agentpkg.proc.rlimits import per_process
 from agentpkg.sessions import environment
 
 if TYPE_CHECKING:
     from agentpkg.isolation.proxy import Proxy
+
+
+#: exit codes of whoever stands before a program that it cannot run, or does not find
+_CANNOT_RUN = (126, 127)
+
+#: what they say then: what sets the kernel's bounds, and what a script's first line asks for its interpreter
+_CANNOT_RUN_SAID = re.compile(
+    r"prlimit: failed to execute .+|(?:/usr/bin/)?env: .+: (?:No such file|Permission denied).*"
+)
+
+#: records of a session's log that are agentpkg's own
+_NOT_OF_THE_AGENT = frozenset(("started", "notice", "network", "commit", "session"))
 
 
 class Inside:
@@ -30,6 +44,7 @@ class Inside:
         self._walls = Walls(plan.isolation, plan.walls)
         self._proxy: Proxy | None = None
         self._said = self._voice = ""
+        self._first: str | None = None
 
     def __enter__(self) -> None:
         if not self._walls.cuts_network or not (self._plan.network or self._plan.undecided != "forbidden"):
@@ -79,10 +94,13 @@ class Inside:
             reads=tuple(plan.launch.get("reads", ())), mounts=plan.mounts,
             states=tuple(plan.launch.get("writes", ())),
             network=Network(str(proxy.folder), proxy.sockets, proxy.port, proxy.ports) if proxy else None,
+            lent=tuple(map(str, lent(repository.objects))),
         )  # fmt: skip
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Takes a record of the session's log, which may be the walls' own words."""
+        if self._first is None and record["kind"] not in _NOT_OF_THE_AGENT:
+            self._first = record["text"]
         if record["kind"] == "output" and self._voice and self._voice in record["text"]:
             self._said = record["text"]
 
@@ -93,6 +111,8 @@ class Inside:
             output: what was printed; by default what was heard.
         """
         why = wrapped.failed_to_start(exit_code, self._said if output is None else output)
+        if why is None and output is None:
+            why = _never_began(exit_code, self._first or "")
         wrapped.close()
         return why and f"{why}; `agentpkg doctor` tells more, isolation.mounts shows what is missing inside"
 
@@ -109,6 +129,14 @@ class Inside:
         """Somebody has decided on a host."""
         if self._proxy is not None:
             self._proxy.undecided.settle(target, allowed)
+
+
+def _never_began(exit_code: int | None, first: str) -> str | None:
+    """Why a program never ran that others were to start, by their words where an agent would have had its first."""
+    said = first.strip().partition("\n")[0]
+    if exit_code in _CANNOT_RUN and _CANNOT_RUN_SAID.fullmatch(said):
+        return f"the agent's program cannot run inside: {said[:300]}"
+    return None
 
 
 def exit_code(wrapped: Wrapped, code: int | None) -> int | None:

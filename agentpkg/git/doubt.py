@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agentpkg.git.control import alternates_line
 from agentpkg.git.discover import read_small
+from agentpkg.git.lent import lent
 from agentpkg.git.private import BASE
 
 
@@ -33,7 +34,7 @@ def _borrowed(objects: Path, real: Path) -> str | None:
         return None
     data = read_small(alternates)
     expected = alternates_line(real, objects.parent)
-    allowed = {os.path.realpath(real)}
+    allowed = {os.path.realpath(real), *map(str, lent(real))}
     if _is_empty(objects / BASE):
         allowed.add(os.path.realpath(objects / BASE))
     lines = [line for line in (data or b"?").split(b"\n") if line and not line.startswith(b"#")]

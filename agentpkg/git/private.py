@@ -20,6 +20,7 @@ from agentpkg.git.control import alternates_line, config_text, mirror, read_sett
 from agentpkg.git.discover import BACK_POINTER, Repository, admin_dir_of, read_gitfile, read_small
 from agentpkg.git.identity import Identity
 from agentpkg.git.index import copy_index, load_index
+from agentpkg.git.lent import lent
 from agentpkg.git.marks import Mark, read_mark
 from agentpkg.git.repo import Git
 from agentpkg.git.walk import blocking_files
@@ -96,7 +97,7 @@ def make_private(
     borrowed = _alternates(repo.objects, private)
     if covering:
         (draft / "objects" / BASE).mkdir(mode=0o700)
-        borrowed = os.fsencode(BASE) + b"\n"
+        borrowed = b"".join(os.fsencode(path) + b"\n" for path in (Path(BASE), *lent(repo.objects)))
     (draft / "objects/info/alternates").write_bytes(borrowed)
     _write_worktree(draft / "worktrees" / admin.name, admin, worktree, branch)
     provided = (read_mark(admin) or Mark(branch)).provided

@@ -41,6 +41,7 @@ class Place:
         mounts: files and folders that the user wants to be seen, read-only; those that are missing are left out.
         states: files and folders of the agent's program's own, which it reads and writes; below the home as a rule.
         network: the way out; None: there is none, where the level cuts the network.
+        lent: folders of objects that the repository borrows from others.
     """
 
     worktree: str
@@ -53,6 +54,7 @@ class Place:
     mounts: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     network: Network | None = None
+    lent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

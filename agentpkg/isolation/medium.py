@@ -71,7 +71,7 @@ class Medium:
         tools, needs = tools_of(env, closed, (*place.reads, _PYTHON), place.mounts)
         home, temporary = (_folder(place.session, name) for name in ("home", "tmp"))
         states = settings_copies(place.states, env.get("HOME", "/"), home)
-        reads = (*tools.paths, os.path.join(place.common_dir, "objects"), *place.reads)
+        reads = (*tools.paths, os.path.join(place.common_dir, "objects"), *place.lent, *place.reads)
         inner = {**inner_environment({**needs, **env}, tools), "HOME": home, "TMPDIR": temporary}
         return _launched(
             argv, inner, reads, (place.worktree, place.private, home, temporary, *states.values()), place.network

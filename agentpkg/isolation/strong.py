@@ -95,8 +95,6 @@ class Strong:
         out.system()
         for path in (*_shown(program), *reads):
             out.read(path)
-            for borrowed in _borrowed(path):
-                out.read(borrowed)
         for path in writes:
             out.write(path)
         return out.prefix()
@@ -152,8 +150,13 @@ def _session(out: Arguments, place: Place, user_home: str) -> None:
     require_plain(place.private, "objects", "base")
     objects = os.path.join(place.common_dir, "objects")
     out.guard(objects, os.path.join(objects, "base"))
-    for borrowed in _borrowed(objects):
-        out.read(borrowed)
+    for path in place.lent:
+        out.read(path)
+    if place.lent:
+        # what it names may be named from where the objects really are; the private git dir names all of it
+        nothing = Path(place.session, "nothing")
+        nothing.touch(0o400)
+        out.guard(str(nothing), os.path.join(objects, "base", "info", "alternates"))
     for path in place.reads:
         if within(path, place.common_dir):
             require_plain(place.private, *os.path.relpath(path, place.common_dir).split(os.sep))
@@ -163,15 +166,6 @@ def _session(out: Arguments, place: Place, user_home: str) -> None:
     kittify = os.path.join(place.worktree, ".kittify")
     if os.path.isdir(kittify) and not os.path.islink(kittify):
         out.guard(kittify)
-
-
-def _borrowed(objects: str) -> list[str]:
-    """Folders of objects that the repository itself borrows from (gitrepository-layout(5)), as absolute paths."""
-    try:
-        lines = Path(objects, "info", "alternates").read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return []
-    return [line for line in lines if os.path.isabs(line)]
 
 
 def _require_seen(program: str, tools: Tools, place: Place) -> None:

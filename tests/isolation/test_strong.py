@@ -1,6 +1,7 @@
 """Sessions at level ``strong``: how they stop and end, what they find, and that nothing of them stays."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from agentpkg import proc
 from agentpkg.core.model import FailureClass
-from agentpkg.engine import attach, control, dispatch
+from agentpkg.engine import attach, control, dispatch, review
 from tests.isolation.support import require, said, session
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git
@@ -148,3 +149,39 @@ def test_a_script_that_an_interpreter_is_given_is_there(shops: ShopFactory, tmp_
     assert str(script) in config.read_text()
     row = session(shop)
     assert (row.outcome, row.commits) == ("completed", 1), row.reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["strong", "medium"])
+def test_objects_that_the_repository_borrows_are_there_however_they_are_named(
+    shops: ShopFactory, tmp_path: Path, level: str
+) -> None:
+    require(level)
+    shop = shops(level=level)
+    objects = shop.repo / ".git" / "objects"
+    git(shop.repo, "clone", "-q", "--bare", str(shop.repo), str(tmp_path / "lender.git"))
+    for folder in objects.iterdir():
+        if len(folder.name) == 2:
+            shutil.rmtree(folder)
+    (objects / "info").mkdir(exist_ok=True)
+    (objects / "info" / "alternates").write_text("../../../lender.git/objects\n")
+    git(shop.repo, "fsck")
+    shop.agent("WP01", "git fsck 2>&1; git cat-file -p HEAD:README.md; save src/wp01.txt x")
+    row = session(shop)
+    assert (row.outcome, row.commits) == ("completed", 1), row.reason
+    lines = said(shop)
+    assert "# scratch" in lines
+    assert not any("alternate" in line or "error" in line for line in lines), lines
+    assert review.review(shop.project, FEATURE, "WP01").review.verdict == "approved"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["#!/nowhere/interpreter", "#!/usr/bin/env no-such-interpreter"])
+def test_a_program_that_cannot_run_inside_is_not_the_agents_fault(shops: ShopFactory, first: str) -> None:
+    require("strong")
+    shop = shops(level="strong", more="limits: {disk: 1000000000}\n")
+    (shop.tools / "agent.sh").write_text(f"{first}\nexit 0\n")
+    row = session(shop)
+    assert (row.outcome, row.reason_class) == ("failed", FailureClass.ENVIRONMENT), row.reason
+    assert "cannot run inside: " in (row.reason or "")
+    assert "agentpkg doctor" in (row.reason or "")
