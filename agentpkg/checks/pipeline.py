@@ -35,8 +35,9 @@ from agentpkg.checks.base import (
 )
 from agentpkg.checks.command import Bench, Ran
 from agentpkg.checks.evidence import EvidenceStore
-from agentpkg.checks.integrity import failures
+from agentpkg.checks.integrity import change, failures
 from agentpkg.checks.integrity import review as integrity
+from agentpkg.checks.integrity.change import FileChange
 from agentpkg.checks.integrity.judgement import SUMMARY
 from agentpkg.checks.integrity.probes import Budget
 from agentpkg.checks.reuse import Bindings, Known, Parts, reviewer
@@ -74,6 +75,7 @@ def run_all(
     overrides = runconfig.overrides(context, after, before, [spec.run for spec in specs])
     # what an interpreter may map elsewhere is what was there to be installed
     packages = editable.packages(before)
+    changed = change.gather(context, before, after)
     bindings = Bindings.of(context, overrides, specs, context.walls.level if context.walls else None)
     old = [known.command(spec, parts) if known else None for spec, parts in zip(specs, bindings.commands, strict=True)]
     settled = known.findings(bindings.integrity) if known else None
@@ -87,7 +89,7 @@ def run_all(
         every = [found or next(fresh) for found in old]
         budget = Budget(context.definitions.integrity.probe_seconds)
         looked = failures.look_again(bench, every, before, after, budget)
-        tested = settled or integrity.check(bench, looked, before, after, parallel, budget)
+        tested = settled or integrity.check(bench, looked, changed, parallel, budget)
     policy, needs = governance.check(context, before, after)
     facts = [
         *deliverables.check(context, after),
@@ -100,7 +102,7 @@ def run_all(
         *tested,
         *extra,
     ]
-    return replace(_conclude(context, store, looked.ran, facts, bindings), needs=tuple(needs))
+    return replace(_conclude(context, store, looked.ran, facts, bindings, changed), needs=tuple(needs))
 
 
 def bound(context: ReviewContext, level: str | None) -> dict[str, Parts]:
@@ -215,8 +217,9 @@ def _coverage(
 
 
 def _conclude(
-    context: ReviewContext, store: EvidenceStore, ran: Sequence[Ran], facts: Sequence[Finding], bindings: Bindings
-) -> Reviewed:
+    context: ReviewContext, store: EvidenceStore, ran: Sequence[Ran], facts: Sequence[Finding], bindings: Bindings,
+    changed: Sequence[FileChange],
+) -> Reviewed:  # fmt: skip
     bound = _bound(context)
     commands = [
         (one, _record(store, bound, one.finding, {**_reports(store, one), "bound_to": parts, "roots": one.roots}))
@@ -224,7 +227,7 @@ def _conclude(
     ]
     # the configured checks come first, then the acceptance commands
     configured = len(context.definitions.checks)
-    proofs, refs = requirements.check(context, _passed(commands[configured:]), _passed(commands[:configured]))
+    proofs, refs = requirements.check(context, commands[configured:], commands[:configured], changed)
     others = [_record(store, bound, finding, _binding(finding, bindings)) for finding in (*facts, *proofs)]
     results = _ordered([*(result for _, result in commands), *others])
     rejected = any(result.status == "fail" for result in results)
@@ -264,10 +267,6 @@ def _record(
     return CheckResult(
         finding.group, one_line(finding.name, 200), finding.status, one_line(finding.detail), store.put_json(document)
     )
-
-
-def _passed(commands: Sequence[tuple[Ran, CheckResult]]) -> list[tuple[str, str]]:
-    return [(result.name, result.evidence) for _, result in commands if result.status == "pass" and result.evidence]
 
 
 def _ordered(results: Sequence[CheckResult]) -> list[CheckResult]:

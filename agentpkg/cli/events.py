@@ -231,6 +231,24 @@ def sign(feature: str | None, repo: Path | None, speak: Speaker) -> int:
     return 0
 
 
+@verb(
+    """agentpkg events attest --feature 003 > merges.intoto.jsonl
+agentpkg events attest --feature 003 --wp WP02 | jq ."""
+)
+@_FEATURE
+@click.option("--wp", metavar="WP", help="Only this work package.")
+def attest(feature: str | None, wp: str | None, repo: Path | None, speak: Speaker) -> int:
+    """Print an in-toto statement a line for each merge: its checks, its requirements and their evidence."""
+    from agentpkg.engine import attesting
+
+    project = project_at(repo)
+    wanted = _package(project, feature, wp) if wp else None
+    for name in _features(project, feature):
+        for statement in attesting.statements(project, name, wanted):
+            speak.line(statement)
+    return 0
+
+
 def _one_report(reports: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """One feature's report as it is; several as one, with each under ``features``."""
     if len(reports) == 1:
@@ -278,6 +296,7 @@ def _features(project: Project, name: str | None) -> Iterator[str]:
 
 for _name, _verb in (
     ("tail", tail), ("query", query), ("export", export), ("audit-verify", audit_verify), ("sign", sign),
+    ("attest", attest),
     ("endpoint", endpoint),
 ):  # fmt: skip
     command.add_command(_verb, _name)

@@ -1,6 +1,6 @@
 """The whole look at a candidate's tests: what is odd about the change, what is tried, what comes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from agentpkg.checks import changes as lines_of
 from agentpkg.checks.base import CheckSpec, Finding, ReviewContext
@@ -13,27 +13,25 @@ from agentpkg.checks.integrity.mutants import Mutant
 from agentpkg.checks.integrity.oddity import Oddity
 from agentpkg.checks.integrity.probes import Budget, Lab
 from agentpkg.checks.integrity.tests import Tests
-from agentpkg.checks.tree import Blob
 
 #: mutants tried while no test notices one, as a multiple of those that are tried anyway
 _INSIST = 3
 
 
 def check(
-    bench: Bench, looked: Looked, before: Mapping[str, Blob], after: Mapping[str, Blob], parallel: int, budget: Budget
+    bench: Bench, looked: Looked, changed: Sequence[FileChange], parallel: int, budget: Budget
 ) -> list[Finding]:  # fmt: skip
     """Looks into the tests of a candidate.
 
     Args:
         looked: the command checks, as they ended on the candidate.
-        before: the target's files; ``after`` the candidate's.
+        changed: what the package changes.
         budget: the time that may be spent on trying.
 
     Raises:
         Interrupted: the review was stopped.
     """
     context = bench.context
-    changed = change.gather(context, before, after)
     plan = change.intent(context)
     from_target = {override.path for override in bench.overrides}
     known = tests.read(changed)

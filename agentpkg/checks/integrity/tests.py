@@ -91,6 +91,11 @@ def read(changes: Sequence[FileChange]) -> Tests:
     )
 
 
+def of(path: str, text: str | None) -> Mapping[str, TestFacts]:
+    """The tests of a file by name; none where it has none, or cannot be read."""
+    return _facts(path, text).tests
+
+
 def _facts(path: str, text: str | None) -> FileFacts:
     if text is None or roles.is_snapshot(path):
         return NOTHING
