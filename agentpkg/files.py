@@ -66,7 +66,8 @@ def sync_folder(path: Path) -> None:
 def lock(path: Path, timeout: float | None = None, *, shared: bool = False, what: str = "") -> Iterator[int]:
     """Holds an advisory lock (``flock``) on a file for the block.
 
-    The file is made (0600) with its missing folders, and stays: removing a lock file would let two holders in.
+    The file is made (0600) with the folder it lies in, and stays: removing a lock file would let two holders in.
+    Folders above that one are not made: where they are gone, so is what the lock is about.
     The kernel drops the lock with its holder's death. Not re-entrant: a second ``lock`` of the same file in the same
     process waits like any other. Child processes do not inherit it.
 
@@ -81,8 +82,9 @@ def lock(path: Path, timeout: float | None = None, *, shared: bool = False, what
 
     Raises:
         Busy: when somebody else still holds it after ``timeout`` seconds.
+        FileNotFoundError: when the place is gone.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(exist_ok=True, mode=0o700)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _acquire(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what or path.name)
@@ -92,6 +94,21 @@ def lock(path: Path, timeout: float | None = None, *, shared: bool = False, what
     finally:
         # closing the last descriptor of an open file description drops its lock
         os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock on a file; a look that makes nothing, and keeps others out for a moment only."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 @contextmanager

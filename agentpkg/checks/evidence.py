@@ -23,7 +23,9 @@ class EvidenceStore:
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # not the folders above: a repository that was moved away gets no stray ones in its place
+            self.root.mkdir(exist_ok=True, mode=0o700)
+            path.parent.mkdir(exist_ok=True, mode=0o700)
             files.write_atomic(path, data, 0o600, sync=True)
         return f"sha256:{digest}"
 

@@ -12,7 +12,7 @@ a session over. The kernel drops the lock with its holder's death, so a dead one
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -131,12 +131,21 @@ def take(
             if row is None or row.ended_at is not None or not may(row):
                 return False
             tx.put_session(replace(row, pid=who.pid, pid_started=who.started, boot_id=who.boot_id))
-    except Busy:
+    except (Busy, Fenced):
         return False
     return True
 
 
 @contextmanager
 def _locked(ledger: Ledger, session: str, timeout: float | None) -> Iterator[None]:
-    with lock(ledger.path.parent / "sessions" / session / "lock", timeout, what=f"session {session}"):
+    state = ledger.path.parent
+    with ExitStack() as stack:
+        try:
+            if state.is_dir():
+                # sessions outlive their folders, which a person may have removed
+                (state / "sessions").mkdir(mode=0o700, exist_ok=True)
+            stack.enter_context(lock(state / "sessions" / session / "lock", timeout, what=f"session {session}"))
+        except FileNotFoundError:
+            # the repository was moved away: whoever finds the session in its new place ends it
+            raise Fenced(session) from None
         yield

@@ -1,9 +1,11 @@
 """Control of runs and of sessions: pause, resume, stop, tell, and who runs."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 
+from agentpkg import files
 from agentpkg.core.errors import Busy, NotAllowed
 from agentpkg.core.model import State
 from agentpkg.engine import looking, prompting, telling
@@ -156,10 +158,21 @@ def test_a_detached_run_goes_on_without_its_starter_and_leaves_how_it_ended(shop
     runner = owner.current(shop.state, FEATURE)
     assert runner is not None
     assert (runner.pid, runner.detached) == (pid, True)
-    with pytest.raises(Busy):
+    with pytest.raises(Busy, match=f"in process {pid}"):
         background.start(shop.project, FEATURE, Options(2))
+    # the lock decides: not a record that is gone, nor one of a process that nobody here can judge
+    record = shop.state / "runs" / f"{FEATURE}.json"
+    record.rename(record.with_suffix(".kept"))
+    with pytest.raises(Busy, match="somebody runs"):
+        background.start(shop.project, FEATURE, Options(2))
+    record.with_suffix(".kept").rename(record)
     shop.go("go")
     until(lambda: (last := owner.last(shop.state, FEATURE)) is not None and last.exit_code is not None, seconds=60)
     last = owner.last(shop.state, FEATURE)
     assert last is not None
     assert (last.exit_code, json.loads(json.dumps(last.document))["progress"]) == (0, {"done": 2, "total": 2})
+    until(lambda: not files.is_locked(owner.lock_path(shop.state, FEATURE)), what="the end of the run's process")
+    elsewhere = replace(last, ended_at=None, boot_id=f"{last.boot_id.rpartition('.')[0]}.1")
+    record.write_text(json.dumps(asdict(elsewhere)))
+    assert elsewhere.alive
+    assert owner.current(shop.state, FEATURE) is None

@@ -302,6 +302,24 @@ def test_a_repository_that_is_moved_goes_on_where_it_was(shops: ShopFactory) -> 
 
 
 @pytest.mark.slow
+def test_what_works_while_its_repository_is_moved_leaves_nothing_in_the_old_place(shops: ShopFactory) -> None:
+    shop = shops()
+    session = begin(shop)
+    until(lambda: (row := shop.project.ledger.session(session)) and row.commits, what="the commit")
+    old = shop.repo
+    shop.project.ledger.close()
+    there = old.with_name("elsewhere")
+    old.rename(there)
+    until(lambda: not shop.processes(), seconds=60, what="the end of all that worked in the old place")
+    assert not old.exists(), sorted(old.rglob("*"))
+    shop = Shop(there, shop.tools)
+    recovery.reconcile(shop.project)
+    row = shop.row("WP01")
+    assert (row.state, row.commits) == (State.BLOCKED, 1), row.reason
+    assert shop.show("src/wp01.txt", BRANCH) == "by WP01"
+
+
+@pytest.mark.slow
 def test_a_session_that_was_killed_before_the_move_is_concluded_after_it(shops: ShopFactory) -> None:
     shop = shops()
     session = begin(shop)

@@ -37,6 +37,10 @@ echo draft >> src/{wp}.draft; sleep 0.{n}; git add -A; git commit -qm "feat({WP}
 """
 #: what is killed
 _KINDS = ("run", "supervisor", "watcher", "relay", "server", "agent", "check", "git")
+#: how much more often than the others one kind may be killed
+_AHEAD = 3
+#: seconds between two kills at most
+_REST = 1.5
 #: the chance of a damaged ledger after a run that did not come to the end
 _DAMAGED = 0.2
 
@@ -128,19 +132,22 @@ def _make_again(shop: Shop, chance: random.Random, tally: Tally) -> None:
 
 
 def _kill(shop: Shop, chance: random.Random, over: threading.Event, tally: Tally, kills: int) -> None:
-    """Waits for a moment, and kills one of the processes that are there, of the kind that was killed least."""
+    """Kills one process after another, with a rest in between; no kind much more often than the others."""
     for _ in range(kills):
-        if over.wait(chance.uniform(0, 1.5)):
+        if over.wait(chance.uniform(0, _REST)):
             return
-        found = _by_kind(shop)
-        while not found:
+        while not (due := _due(_by_kind(shop), tally)):
             if over.wait(0.02):
                 return
-            found = _by_kind(shop)
-        kind = min(found, key=lambda one: (tally.kills[one], chance.random()))
+        kind = min(due, key=lambda one: (tally.kills[one], chance.random()))
         with contextlib.suppress(ProcessLookupError):
-            os.kill(chance.choice(found[kind]), signal.SIGKILL)
+            os.kill(chance.choice(due[kind]), signal.SIGKILL)
             tally.kills[kind] += 1
+
+
+def _due(found: dict[str, list[int]], tally: Tally) -> dict[str, list[int]]:
+    most = min(tally.kills[kind] for kind in _KINDS) + _AHEAD
+    return {kind: pids for kind, pids in found.items() if tally.kills[kind] < most}
 
 
 def _by_kind(shop: Shop) -> dict[str, list[int]]:

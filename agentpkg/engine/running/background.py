@@ -26,8 +26,8 @@ def start(project: Project, feature: str, options: Options) -> int:
     """
     project.require_person("run a feature")
     owner.require_free(project.state, feature)
-    log = owner.log_path(project.state, feature)
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = owner.log_path(project.repository.make_state(), feature)
+    log.parent.mkdir(mode=0o700, exist_ok=True)
     log.unlink(missing_ok=True)
     pid = proc.spawn_detached(
         [sys.executable, "-P", "-m", "agentpkg", "run", feature, *_words(project, options)],
@@ -41,6 +41,8 @@ def start(project: Project, feature: str, options: Options) -> int:
         if pid not in proc.detached():
             break
         quiet.wait(_LOOK)
+    # another one may have been quicker
+    owner.require_free(project.state, feature)
     raise FellShort(
         f"the run ended before it began: {_last_line(project, feature)}", f"{log} has all it said", code="not_begun"
     )

@@ -20,6 +20,9 @@ from agentpkg.engine.project import Project
 
 _LIMIT = 1 << 20
 
+#: seconds in which everybody who only looks at the lock has let go of it
+_GLANCE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -87,18 +90,20 @@ def last(state: Path, feature: str) -> Owner | None:
 def current(state: Path, feature: str) -> Owner | None:
     """Who runs a feature now, None when nobody does."""
     found = last(state, feature)
-    return found if found is not None and found.ended_at is None and found.alive else None
+    if found is None or found.ended_at is not None or not found.alive:
+        return None
+    # of a process in another container it cannot be known whether it lives, of the lock it can
+    return found if files.is_locked(lock_path(state, feature)) else None
 
 
 @contextmanager
 def _held(state: Path, feature: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(files.lock(lock_path(state, feature), timeout=0, what=f"a run of {feature}"))
-        except Busy:
-            # the lock decides, the record says it better
-            require_free(state, feature)
-            raise
+            # those who only look hold it for a moment
+            stack.enter_context(files.lock(lock_path(state, feature), timeout=_GLANCE, what=f"a run of {feature}"))
+        except Busy as error:
+            raise _busy(state, feature) from error
         yield
 
 
@@ -109,7 +114,7 @@ def running(project: Project, feature: str, jobs: int, detached: bool = False) -
     Raises:
         Busy: another run works on this feature; the error's details say who.
     """
-    with _held(project.state, feature):
+    with _held(project.repository.make_state(), feature):
         who = proc.identity(os.getpid())
         assert who is not None
         me = Owner(feature, who.pid, who.started, who.boot_id, _now(), project.actor, jobs, detached)
@@ -123,18 +128,28 @@ def running(project: Project, feature: str, jobs: int, detached: bool = False) -
 
 
 def require_free(state: Path, feature: str) -> None:
-    """Nobody runs the feature, as far as its record says.
+    """Nobody runs the feature: its lock is free.
 
     Raises:
         Busy: who does, and what can be done about it.
     """
+    if files.is_locked(lock_path(state, feature)):
+        raise _busy(state, feature)
+
+
+def _busy(state: Path, feature: str) -> Busy:
+    """The lock decides, the record says it better, where it is there."""
     other = current(state, feature)
-    if other is not None:
-        raise Busy(
-            f"{other.actor} runs {feature} already, in process {other.pid}",
-            f"watch it with `agentpkg attach {feature}`, or end it with `agentpkg stop {feature}`",
-            code="runs_already", details=other.as_json(),
+    if other is None:
+        return Busy(
+            f"somebody runs {feature} already", "wait for its end; `agentpkg status` shows what it does",
+            code="runs_already",
         )  # fmt: skip
+    return Busy(
+        f"{other.actor} runs {feature} already, in process {other.pid}",
+        f"watch it with `agentpkg attach {feature}`, or end it with `agentpkg stop {feature}`",
+        code="runs_already", details=other.as_json(),
+    )  # fmt: skip
 
 
 def note_exit(state: Path, feature: str, exit_code: int, document: dict[str, Any]) -> None:
