@@ -74,7 +74,7 @@ def face(project: Project, driven: Driven, speak: Speaker, asks: Asks | None = N
             make(speak.note),
         )
     if not render.can_redraw():
-        return lambda interrupts: _in_lines(driven, interrupts, make(speak.note))
+        return lambda interrupts: _in_lines(project, driven, interrupts, make(speak.note))
     return lambda interrupts: _on_board(project, driven, interrupts, make)
 
 
@@ -92,8 +92,16 @@ def _follow(
         say(row)
 
 
-def _in_lines(driven: Driven, interrupts: Interrupts, questions: Asked) -> None:
-    teller = render_run.Teller()
+def _teller(project: Project) -> render_run.Teller:
+    def package(session: str) -> str | None:
+        row = project.ledger.session(session)
+        return row.wp if row is not None else None
+
+    return render_run.Teller(package)
+
+
+def _in_lines(project: Project, driven: Driven, interrupts: Interrupts, questions: Asked) -> None:
+    teller = _teller(project)
 
     def say(row: EventRow) -> None:
         said = teller.sentence(row)
@@ -107,7 +115,7 @@ def _on_board(project: Project, driven: Driven, interrupts: Interrupts, asks: As
     from agentpkg.cli.render_live import Board
 
     eye = looks.Eye(project, driven.feature)
-    teller = render_run.Teller()
+    teller = _teller(project)
     with Board(stderr=True) as board:
 
         def say(row: EventRow) -> None:

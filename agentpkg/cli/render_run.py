@@ -1,6 +1,6 @@
 """What a person sees of a ``run``: a line for every event, a live board where there is a terminal, and the end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.text import Text
@@ -13,16 +13,23 @@ Json = Mapping[str, Any]
 
 
 class Teller:
-    """Turns events into sentences; remembers which package a session is about."""
+    """Turns events into sentences.
 
-    def __init__(self) -> None:
+    Args:
+        package: gives the package that a session is about, for sessions whose start was not told here.
+    """
+
+    def __init__(self, package: Callable[[str], str | None]) -> None:
+        self._package = package
         self._packages: dict[str, str] = {}
 
     def sentence(self, row: EventRow) -> Text | None:
         """An event as a sentence, None for one that another one tells better."""
         parts = row.subject.split(".")
-        if parts[0] == "agent" and row.payload.get("wp_id"):
-            self._packages[parts[2]] = str(row.payload["wp_id"])
+        if parts[0] == "agent" and parts[2] not in self._packages:
+            known = row.payload.get("wp_id") or self._package(parts[2])
+            if known:
+                self._packages[parts[2]] = str(known)
         said = _sentence(parts, row.payload, self._packages)
         if said is None:
             return None

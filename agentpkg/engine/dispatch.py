@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg import proc
-from agentpkg.config import AgentSettings, Effective, agent_named, effective
+from agentpkg.config import AgentSettings, Effective, agent_named, effective, fallbacks
 from agentpkg.config.policy import package_scope
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Busy, Lacking, NotAllowed
@@ -102,9 +102,9 @@ class _Ready:
     fresh: bool
 
 
-def preflight(project: Project, feature: Feature, wp: str, agent: str | None) -> None:
-    """Raises what would keep a package's agent from starting, without making anything."""
-    _prepare(project, feature, wp, Wish(agent=agent))
+def preflight(project: Project, feature: Feature, wp: str, agent: str | None) -> list[str]:
+    """Raises what would keep a package's agent from starting, without making anything; gives warnings."""
+    return _about_fallbacks(project, _prepare(project, feature, wp, Wish(agent=agent)).agent)
 
 
 def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
@@ -149,7 +149,8 @@ def start(project: Project, feature: Feature, wp: str, wish: Wish) -> Started:
             copied = _make_room(project, ready, session, branch, folder, launch, wish.fresh)
         supervisor = _spawn(project, folder, ready.secrets, copied)
     _hand_over(project, session.id, supervisor, folder)
-    warnings = (*behind, *bundle.warnings, *([ready.walls.warning] if ready.walls.warning else []))
+    about_walls = [ready.walls.warning] if ready.walls.warning else []
+    warnings = (*behind, *bundle.warnings, *_about_fallbacks(project, ready.agent), *about_walls)
     return Started(session, branch, project.worktree(feature.id, wp), bundle, warnings, ready.walls.detail)
 
 
@@ -212,6 +213,17 @@ def _require_program(project: Project, agent: AgentSettings) -> None:
             f"install it, or correct agents.{agent.name} in .kittify/config.yaml; `agentpkg agents list` shows all",
             code="agent_not_ready",
         )
+
+
+def _about_fallbacks(project: Project, agent: AgentSettings) -> list[str]:
+    """Agents that are to take over from this one, and could not be started; now is the time to say so."""
+    found = []
+    for name in fallbacks(project.settings, agent.name)[1:]:
+        other = agent_named(project.settings, name)
+        problem = harness_named(other.harness).problem(other, str(project.work_tree))
+        if problem:
+            found.append(f"{name}, the fallback of {agent.name}, cannot be started: {problem}")
+    return found
 
 
 def secret_providers(project: Project) -> list[Provider]:

@@ -23,9 +23,16 @@ from agentpkg.engine.transition import REVIEWER
 from agentpkg.git import tags
 from agentpkg.sessions import environment
 
+Warn = Callable[[str], None]
 
-def check(project: Project, feature: Feature, gate: Gate, cancelled: Callable[[], bool]) -> None:
+
+def check(
+    project: Project, feature: Feature, gate: Gate, cancelled: Callable[[], bool], warn: Warn = lambda text: None
+) -> None:
     """Runs a gate's commands on the target's tip and records what they found; tags a finished stage.
+
+    Args:
+        warn: gets what a person should know of a tag that cannot be made.
 
     Raises:
         Lacking: the machine gave no verdict; nothing is recorded.
@@ -37,23 +44,31 @@ def check(project: Project, feature: Feature, gate: Gate, cancelled: Callable[[]
     if said["passed"] and gate.stage is not None:
         said["tag"] = f"{feature.id}/{gate.stage}-done"
     _record(project, feature.id, CHECKED, said)
-    ensure_tags(project, feature.id)
+    ensure_tags(project, feature.id, warn)
 
 
-def check_entry(project: Project, feature: Feature, gate: Gate, cancelled: Callable[[], bool]) -> None:
+def check_entry(
+    project: Project, feature: Feature, gate: Gate, cancelled: Callable[[], bool], warn: Warn = lambda text: None
+) -> None:
     """As :func:`check`, for the entry condition of a stage."""
     tip = project.target_tip(project.target(feature))
     results = _run(project, feature, gate, gate.entry, tip, cancelled)
     _record(project, feature.id, ENTERED, _said(gate, tip, gate.entry, results))
 
 
-def ensure_tags(project: Project, feature: str) -> list[str]:
-    """Makes the tags of finished stages that are not there; gives the names that belong to somebody else."""
+def ensure_tags(project: Project, feature: str, warn: Warn = lambda text: None) -> list[str]:
+    """Makes the tags of finished stages that are not there; gives those that somebody else's tag is in the way of."""
     newest = {e.metadata.get("stage"): e for e in project.ledger.noted(feature, CHECKED)}
     wanted = [entry for entry in newest.values() if entry.metadata.get("tag") and entry.metadata.get("passed")]
-    return [
-        str(entry.metadata["tag"]) for entry in wanted if not tags.make(project.repository.git, _tag(project, entry))
-    ]
+    git = project.repository.git
+    kept = [str(entry.metadata["tag"]) for entry in wanted if not tags.make(git, _tag(project, entry))]
+    for name in kept:
+        other = tags.in_the_way(git, name)
+        warn(
+            f"the stage's tag {name} was not made: a tag of yours, {other}, is in its way; once that has another name "
+            f"(`git tag NEW {other} && git tag -d {other}`), the next run makes it"
+        )
+    return kept
 
 
 def _tag(project: Project, entry: Entry) -> tags.Tag:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from agentpkg.core.errors import Lacking
 from agentpkg.engine.plan import SessionPlan
 from agentpkg.git.lent import lent
 from agentpkg.isolation import Network, Place, Walls, Wrapped
+from agentpkg.proc.deathsig import ended_with_its_parent
 from agentpkg.proc.rlimits import per_process
 from agentpkg.sessions import environment
 
@@ -83,7 +85,10 @@ class Inside:
         bound = per_process(plan.limits, alone=plan.isolation == "strong").wrap(argv)
         wrapped = self._walls.wrap(bound, env, self._place(argv[0]))
         self._voice = wrapped.voice
-        return wrapped
+        if plan.isolation == "strong":
+            # what is in there ends with its first process anyhow
+            return wrapped
+        return replace(wrapped, argv=ended_with_its_parent(tuple(wrapped.argv)))
 
     def _place(self, program: str) -> Place:
         plan, repository = self._plan, self._plan.as_repository()

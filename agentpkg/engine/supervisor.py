@@ -7,7 +7,6 @@ values come as JSON on standard input.
 
 import json
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -27,7 +26,6 @@ from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.files import read_bounded
 from agentpkg.ledger.ledger import Ledger
 from agentpkg.proc import ProcessIdentity, kill_marked
-from agentpkg.proc import run as run_process
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.secret import no_core_dumps
 from agentpkg.sessions import runner, watcher
@@ -40,9 +38,6 @@ _LIMIT = 64 << 20
 
 #: seconds after a session's time and grace in which its supervisor must have ended the agent
 _LATE = 5.0
-
-#: seconds that all of worktree.setup may take
-_SETUP_SECONDS = 1800.0
 
 
 @dataclass
@@ -206,27 +201,11 @@ class Supervisor:
         return Keeper(watch, self.folder, self.plan.snapshot_seconds)
 
     def _set_up(self) -> str | None:
-        """Runs ``worktree.setup``; gives what went wrong."""
-        for command in self.plan.setup:
-            self._note("tool", f"worktree.setup: {command}")
-            wrapped = self.inside.wrap(("/bin/sh", "-c", command))
-            done = run_process(
-                wrapped.argv, env=wrapped.env, cwd=self.plan.worktree, timeout=_SETUP_SECONDS, merge=True,
-                cancelled=self._setup_is_to_stop, starting=self._starting, keep=wrapped.keep,
-            )  # fmt: skip
-            output = done.stdout.decode("utf-8", "replace")
-            self.bounds.rooms.hear(output)
-            if trouble := self.inside.trouble(wrapped, done.exit_code, output):
-                return trouble
-            self._note("output", output[-4000:])
-            if done.exit_code != 0:
-                last = output.strip().splitlines()[-1:] or ["it said nothing"]
-                return f"worktree.setup ({shlex.quote(command)}) ended with {done.exit_code}: {last[0][:300]}"
-        return None
+        from agentpkg.engine.settingup import SettingUp
 
-    def _setup_is_to_stop(self) -> bool:
-        self.heart.beat("setup")
-        return self._stop_wanted() is not None
+        return SettingUp(
+            self.plan, self.inside, self.bounds, self._note, self._stop_wanted, self._starting
+        ).trouble()  # fmt: skip
 
     def _conclude(self, facts: Facts) -> None:
         from agentpkg.engine.conclude import conclude

@@ -37,6 +37,16 @@ def make(git: Git, tag: Tag) -> bool:
     return git.run("rev-parse", "-q", "--verify", "--end-of-options", ref, ok=(0, 1)).text == made
 
 
+def in_the_way(git: Git, name: str) -> str | None:
+    """The tag of somebody else's that keeps one of this name from being made: the same, one above or one below it."""
+    parts = name.split("/")
+    above = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    asked = [f"refs/tags/{one}" for one in (*above, name)]
+    there = git.text("for-each-ref", "--format=%(refname)", *asked).splitlines()
+    names = [ref.removeprefix("refs/tags/") for ref in there]
+    return next((one for one in names if one in (*above, name) or one.startswith(f"{name}/")), None)
+
+
 def _plain(text: str) -> str:
     """Without what would end a field of the tagger line."""
     return "".join(" " if char in "<>\n\0" else char for char in text).strip() or "agentpkg"

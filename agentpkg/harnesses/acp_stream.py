@@ -6,7 +6,9 @@ session/prompt, and further prompts for what there is to say.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
@@ -14,7 +16,7 @@ from agentpkg.core.scope import Scope
 from agentpkg.harnesses import acp_messages as say
 from agentpkg.harnesses.acp_permission import answer, judge
 from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
-from agentpkg.harnesses.faults import provider_message
+from agentpkg.harnesses.faults import provider_message, retry_after
 from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
 
 Said = Mapping[str, Any]
@@ -240,7 +242,7 @@ class AcpReader:
         text = _error_text(mapping(error))
         code = mapping(error).get("code")
         fault: Fault = "provider" if provider_message([text]) else "environment" if code == _SIGN_IN else "agent"
-        self._end = StreamEnd(error=True, text=short(text), fault=fault)
+        self._end = StreamEnd(error=True, text=short(text), fault=fault, retry_after=retry_after([text], time.time()))
         yield SessionEvent("notice", short(text, 1000))
         if self._open <= 0:
             yield from self._finish()
@@ -257,12 +259,11 @@ class AcpReader:
         """How the last turn ended; an agent that went away in the middle of one has failed."""
         denials = tuple(self._denials[-100:])
         if self._end is not None and self._open <= 0:
-            return StreamEnd(
-                error=self._end.error, text=self._end.text, fault=self._end.fault, usage=self._usage, denials=denials
-            )
+            return replace(self._end, usage=self._usage, denials=denials)
         text = self._complaint or "it went away in the middle of a turn"
         fault: Fault = "provider" if provider_message([text]) else "agent"
-        return StreamEnd(error=True, text=short(text), usage=self._usage, denials=denials, fault=fault)
+        after = retry_after([text], time.time())
+        return StreamEnd(True, short(text), self._usage, denials, fault, after)
 
 
 def _title(params: Said) -> str:

@@ -6,13 +6,14 @@ its own ignore file, all else is for the review.
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses import programs
 from agentpkg.harnesses.base import Agent, Fault, Job, Launch, Reader, Reply, Stream, StreamEnd, output
-from agentpkg.harnesses.faults import provider_message
+from agentpkg.harnesses.faults import provider_message, retry_after
 
 PROGRAM = "aider"
 INSTALL = "pipx install aider-chat"
@@ -142,4 +143,5 @@ class AiderReader:
         fault: Fault = "environment" if name in _SIGN_IN else "agent"
         if name in _PROVIDER or provider_message([text]):
             fault = "provider"
-        return StreamEnd(error=True, text=programs.short(text), usage=self._usage, fault=fault)
+        after = retry_after([text], time.time())
+        return StreamEnd(True, programs.short(text), self._usage, fault=fault, retry_after=after)

@@ -9,7 +9,7 @@ from typing import Any
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses import claude_control
 from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
-from agentpkg.harnesses.faults import provider_message
+from agentpkg.harnesses.faults import provider_message, retry_after
 from agentpkg.harnesses.programs import bounded, items, mapping, short, telling, unknown, whole
 
 Said = Mapping[str, Any]
@@ -180,7 +180,7 @@ class ClaudeReader:
     def _wait(self, text: str) -> int | None:
         told = _LIMIT_UNTIL.search(text)
         until = int(told[1]) if told else self._resets
-        return max(0, until - int(time.time())) if until else None
+        return max(0, until - int(time.time())) if until else retry_after([text], time.time())
 
 
 def _tool(block: Said) -> SessionEvent:

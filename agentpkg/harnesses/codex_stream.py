@@ -1,12 +1,13 @@
 """The JSON lines of ``codex exec --json`` (developers.openai.com/codex/noninteractive), as events."""
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentpkg.core.model import SessionEvent
 from agentpkg.harnesses.base import Fault, Reply, Stream, StreamEnd, json_object, output
-from agentpkg.harnesses.faults import provider_message
+from agentpkg.harnesses.faults import provider_message, retry_after
 from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
 
 Said = Mapping[str, Any]
@@ -159,4 +160,4 @@ def _change(item: Said) -> SessionEvent:
 def _wait(text: str) -> int | None:
     told = _WAIT.search(text)
     days, hours, minutes = (int(part or 0) for part in told.groups()) if told else (0, 0, 0)
-    return (days * 24 + hours) * 3600 + minutes * 60 or None
+    return (days * 24 + hours) * 3600 + minutes * 60 or retry_after([text], time.time())

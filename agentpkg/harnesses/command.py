@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import time
 from collections import deque
 from collections.abc import Sequence
 
 from agentpkg.core.errors import BadInput, Lacking
 from agentpkg.core.model import SessionEvent
-from agentpkg.harnesses.base import Agent, Job, Launch, Reader, Reply, Stream, StreamEnd, output
-from agentpkg.harnesses.faults import provider_message
+from agentpkg.harnesses.base import Agent, Fault, Job, Launch, Reader, Reply, Stream, StreamEnd, output
+from agentpkg.harnesses.faults import provider_message, retry_after
 
 #: MAX_ARG_STRLEN of Linux (execve(2)), with its terminating zero byte
 LONGEST_ARGUMENT = 131_071
@@ -103,7 +104,9 @@ class PlainReader:
             return StreamEnd(error=False, text=self._last["stdout"][:_LONGEST])
         refused = provider_message(self._errors) if exit_code > 0 else None
         said = refused or self._last["stderr"] or self._last["stdout"]
-        return StreamEnd(error=True, text=said[:_LONGEST], fault="provider" if refused else "agent")
+        fault: Fault = "provider" if refused else "agent"
+        # exit codes may be the provider's too, by the configuration
+        return StreamEnd(True, said[:_LONGEST], fault=fault, retry_after=retry_after(self._errors, time.time()))
 
 
 def _filled(text: str, job: Job) -> str:

@@ -6,8 +6,10 @@ Only messages that model providers and their client libraries are known to print
 the plain sentences that command line clients make of them. Anything else is the agent's.
 """
 
+import math
 import re
 from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 
 _KNOWN = re.compile(
     r"\b(?:http|status|error|code)[\s:/\w.]{0,20}\b(?:429|529)\b"
@@ -32,3 +34,36 @@ def provider_message(lines: Iterable[str]) -> str | None:
         if _KNOWN.search(line):
             found = line
     return found
+
+
+#: the header of RFC 9110, 10.2.3, as logs and client libraries print it, and the sentences that they make of it
+_AFTER = re.compile(
+    r"\bretry[- _]after[\"']?\s*[:=]?\s*[\"']?(?P<seconds>\d{1,6}(?:\.\d+)?)(?!\d|\s*(?:ms|milli|min|m\b|h))"
+    r"|\b(?:try|retry) (?:again )?(?:in|after) (?P<more>\d{1,6}(?:\.\d+)?)\s*s(?:ec(?:ond)?s?)?\b"
+    r"|\bretry[- _]after[\"']?\s*[:=]\s*[\"']?(?P<date>[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)",
+    re.IGNORECASE,
+)
+#: seconds; whoever says more than a week means something else
+_LONGEST = 7 * 24 * 3600
+
+
+def retry_after(lines: Iterable[str], now: float) -> int | None:
+    """Seconds after which the provider wants to be asked again, by the last of these lines that says so.
+
+    Args:
+        now: seconds since the epoch, for dates.
+    """
+    found = None
+    for line in lines:
+        for told in _AFTER.finditer(line):
+            seconds = _until(told["date"], now) if told["date"] else float(told["seconds"] or told["more"])
+            if seconds is not None and 0 <= seconds <= _LONGEST:
+                found = math.ceil(seconds)
+    return found
+
+
+def _until(date: str, now: float) -> float | None:
+    try:
+        return max(0.0, parsedate_to_datetime(date).timestamp() - now)
+    except ValueError:
+        return None

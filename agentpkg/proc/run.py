@@ -76,6 +76,7 @@ def run(
     grace: float = 2.0, limit: int = 1 << 20, merge: bool = False, cancelled: Callable[[], bool] | None = None,
     keep: Sequence[int] = (),
     starting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    started: Callable[[Child], None] = lambda child: None,
 ) -> Result:  # fmt: skip
     """Runs a program to its end; nothing of it is alive afterwards, also when the caller is interrupted.
 
@@ -92,6 +93,7 @@ def run(
         cancelled: asked several times a second; True ends it like a timeout.
         keep: descriptors of the caller's that it gets too.
         starting: entered for the moment of the start; what it raises keeps the program from being started.
+        started: gets the running child.
 
     Raises:
         Lacking: when it cannot be started.
@@ -103,6 +105,7 @@ def run(
         child = Child(argv, env={**env, name: value}, cwd=cwd, stdin=stdin, merge=merge, keep=keep)
     streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
     try:
+        started(child)
         why = _watch(child, streams, begun + timeout, grace, cancelled)
     finally:
         child.kill(mark)

@@ -83,7 +83,7 @@ Dependency resolution:
 
 
 def test_events_become_sentences_about_packages() -> None:
-    teller = render_run.Teller()
+    teller = render_run.Teller({"sess_0": "WP01"}.get)
     told = [
         ("feature.003.wp.WP02.state.changed", {"from": "planned", "to": "doing"}),
         ("agent.job.sess_1.started", {"wp_id": "WP02", "agent": "a"}),
@@ -93,6 +93,8 @@ def test_events_become_sentences_about_packages() -> None:
         ("feature.003.wp.WP03.unblocked", {"unblocked_by": "WP02"}),
         ("feature.003.state.changed", {"from": "implementing", "to": "validated"}),
         ("agent.job.sess_1.progress", {"text": "x"}),
+        # of a session that began before anybody listened
+        ("agent.job.sess_0.commit", {"sha": "5e7a3c2d1f", "message": "feat(WP01): y"}),
     ]
     payloads = [
         EventRow(n, "", subject, {"time": "2026-03-01T10:15:33Z", **said}) for n, (subject, said) in enumerate(told)
@@ -101,7 +103,7 @@ def test_events_become_sentences_about_packages() -> None:
     assert lines == [
         None, "WP02  a started, session sess_1", "WP02  4e7a3c2 feat(WP02): x [red]",
         "WP02  ✗ session timeout (1 commit, 0 files)", "WP02  ✓ review approved (cycle 2)", "WP03  unblocked by WP02",
-        "Feature 003: implementing → validated", None,
+        "Feature 003: implementing → validated", None, "WP01  5e7a3c2 feat(WP01): y",
     ]  # fmt: skip
 
 

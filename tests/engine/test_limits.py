@@ -58,6 +58,16 @@ def test_a_session_that_exceeds_a_limit_has_failed_and_its_work_is_kept(
 
 
 @pytest.mark.slow
+def test_limits_hold_while_the_worktree_is_set_up_and_are_not_the_agents_fault(shops: ShopFactory) -> None:
+    setup = "for i in $(seq 40); do sleep 60 & done; wait"
+    shop = shops(more=f"limits: {{processes: 20}}\nworktree: {{setup: ['{setup}']}}\n")
+    row = session(shop)
+    assert (row.outcome, row.reason_class) == ("failed", FailureClass.ENVIRONMENT)
+    assert "was stopped: processes: it had " in (row.reason or "")
+    assert shop.order() == []
+
+
+@pytest.mark.slow
 def test_processor_time_of_processes_that_lost_their_parents_counts(shops: ShopFactory) -> None:
     shop = shops(more="limits: {cpu: 2}\n")
     shop.agent("WP01", "while :; do (sh -c 'i=0; while [ $i -lt 90000 ]; do i=$((i + 1)); done' &); sleep 0.2; done")

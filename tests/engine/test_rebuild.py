@@ -16,8 +16,9 @@ import pytest
 
 from agentpkg.core import chain
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import FailureClass, PackageRow, SessionRow, State
+from agentpkg.core.model import Entry, FailureClass, PackageRow, SessionRow, State
 from agentpkg.engine import approvals, attach, auditing, dispatch, mending, merging, moving, rebuilding
+from agentpkg.engine.rebuilding.replay import Replay
 from agentpkg.engine.review import review
 from agentpkg.git.audit import anchored
 from agentpkg.sessions.pulse import read_pulse
@@ -93,13 +94,9 @@ def lines(shop: Shop) -> list[str]:
 def rows(shop: Shop) -> tuple[list[PackageRow], list[SessionRow]]:
     """The current rows without what no entry tells."""
     with shop.project.ledger as known:
-        packages = [
-            replace(p, files_changed=0, tests_passed=None, tests_failed=None, reason=None) for p in known.packages()
-        ]
+        packages = [replace(p, tests_passed=None, tests_failed=None, reason=None) for p in known.packages()]
         sessions = [
-            replace(
-                s, files_changed=0, pid=None, pid_started=None, agent_pid=None, boot_id=None, usage={}, new_head=None
-            )
+            replace(s, pid=None, pid_started=None, agent_pid=None, boot_id=None, usage={}, new_head=None)
             for s in known.sessions()
         ]
     return packages, sessions
@@ -400,3 +397,11 @@ def test_what_needed_people_needs_them_after_a_rebuild_too(shops: ShopFactory, a
     assert found.question.number == 2
     approvals.decide(shop.project, FEATURE, "WP01", "yes", None)
     assert isinstance(merging.land(shop.project, FEATURE, "WP01", "ci:automation"), merging.Merged)
+
+
+def test_a_fix_that_nobody_wrote_a_file_for_keeps_its_title() -> None:
+    said = {"kind": "fix", "title": "Get the done check to pass"}
+    entry = Entry(1, 1, FEATURE, "FIX01", "2026-03-01T10:00:00Z", "system:x", "FIX01:none->planned", (), said, "", "")
+    replay = Replay("main")
+    replay.follow([entry])
+    assert replay.packages[FEATURE, "FIX01"].title == "Get the done check to pass"

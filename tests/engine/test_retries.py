@@ -5,7 +5,7 @@ import re
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import looking, retries
+from agentpkg.engine import dispatch, looking, retries
 from agentpkg.views import Seen
 from tests.engine.test_run import Running
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
@@ -129,6 +129,17 @@ def test_a_package_that_alone_meets_a_broken_machine_is_not_tried_for_ever(shops
     shop.run()
     assert len(causes(shop)) == 2
     assert shop.row("WP01").state is State.BLOCKED
+
+
+def test_a_fallback_that_cannot_be_started_is_named_before_it_is_needed(shops: ShopFactory) -> None:
+    shop = shops()
+    second_agent(shop, SAVE)
+    project = shop.project
+    feature = project.good_feature(FEATURE)
+    assert dispatch.preflight(project, feature, "WP01", None) == []
+    (shop.tools / "other.sh").unlink()
+    (said,) = dispatch.preflight(project, feature, "WP01", None)
+    assert said.startswith("other, the fallback of scripted, cannot be started: ")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from agentpkg import views
 from agentpkg.core.errors import BadInput, NotAllowed
 from agentpkg.core.model import State
-from agentpkg.engine import dispatch, exporting, looking
+from agentpkg.engine import dispatch, exporting, gatekeeping, looking
 from agentpkg.engine.running.run import Run
 from agentpkg.engine.running.values import Finished, Options, Stop
 from tests.engine.test_run import Running
@@ -67,6 +67,29 @@ def test_a_stage_begins_when_those_it_needs_are_finished_and_each_end_is_tagged(
     git(shop.repo, "tag", "-d", f"{FEATURE}/stage-1-done")
     assert go(shop).stuck == ()
     assert tagged(shop) == found
+
+
+@pytest.mark.slow
+def test_a_tag_of_the_users_in_the_way_stays_and_is_named(shops: ShopFactory) -> None:
+    shop = shops()
+    meta(shop, stages=TWO[:1])
+    mine = shop.tip()
+    git(shop.repo, "tag", FEATURE)
+    warned: list[str] = []
+    project = shop.project
+    run = Run(project, project.good_feature(FEATURE), Options(1), lambda event: None, Stop(), warned.append)
+    assert run.to_the_end().stuck == ()
+    tags = git(shop.repo, "for-each-ref", "--format=%(refname) %(objectname)", "refs/tags")
+    assert tags == f"refs/tags/{FEATURE} {mine}"
+    (said,) = {line for line in warned if "tag" in line}
+    assert f"{FEATURE}/stage-1-done was not made: a tag of yours, {FEATURE}, is in its way" in said
+    git(shop.repo, "tag", "-d", FEATURE)
+    git(shop.repo, "tag", f"{FEATURE}/stage-1-done/mine")
+    assert gatekeeping.ensure_tags(project, FEATURE, warned.append) == [f"{FEATURE}/stage-1-done"]
+    assert f"{FEATURE}/stage-1-done/mine" in warned[-1]
+    git(shop.repo, "tag", "-d", f"{FEATURE}/stage-1-done/mine")
+    assert gatekeeping.ensure_tags(project, FEATURE) == []
+    assert list(tagged(shop)) == [f"{FEATURE}/stage-1-done"]
 
 
 def test_a_package_of_a_stage_that_waits_cannot_be_started_by_hand(shops: ShopFactory) -> None:

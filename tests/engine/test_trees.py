@@ -210,9 +210,12 @@ def test_nothing_is_left_after_the_next_command_when_supervisor_and_watcher_are_
 ) -> None:
     shop = shops()
     row = ready(shop, begin(shop, "wait_for never"))
-    watcher = _watcher(row)
+    watcher, agent = _watcher(row), row.agent_pid
+    assert agent is not None
     kill(row)
     until(lambda: recovery.is_dead(row), what="the supervisor's death")
+    # the agent itself has ended with its supervisor, by the kernel; its family works on
+    until(lambda: (found := proc.look(agent)) is None or found.zombie, what="the agent's end")
     assert living(shop)
     assert len(recovery.reconcile(shop.project)) == 1
     without_a_trace(shop)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import BadInput, Lacking
-from agentpkg.harnesses.command import LONGEST_ARGUMENT, CommandHarness
+from agentpkg.harnesses.command import LONGEST_ARGUMENT, CommandHarness, PlainReader
+from agentpkg.harnesses.faults import retry_after
 from tests.support.sessions_jobs import SomeAgent, job
 
 HARNESS = CommandHarness()
@@ -110,3 +111,28 @@ def test_a_provider_is_not_blamed_for_what_went_well_or_was_said_long_before() -
     for number in range(9):
         reader.feed("stderr", f"retried, going on {number}")
     assert reader.end(1).fault == "agent"
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [
+        ("HTTP 429 Too Many Requests, Retry-After: 30", 30),
+        ("{'retry-after': '12.5', 'date': 'today'} status 429", 13),
+        ("rate_limit_error: please try again in 20s", 20),
+        ("Retry-After: Thu, 01 Jan 1970 00:02:00 GMT", 110),
+        ("Retry-After: Thu, 01 Jan 1970 00:00:01 GMT", 0),
+        ("retry after 5 minutes", None),
+        ("retry-after-ms: 1500", None),
+        ("Retry-After: 99999999", None),
+        ("tests/test_retry_after.py::test_3 FAILED", None),
+    ],
+)
+def test_when_a_provider_serves_again_is_read_from_what_it_says(line: str, seconds: int | None) -> None:
+    assert retry_after(["something else", line], now=10.0) == seconds
+
+
+def test_a_provider_that_says_when_is_believed() -> None:
+    reader = PlainReader()
+    reader.feed("stderr", "error: HTTP 429 Too Many Requests")
+    reader.feed("stderr", "retry-after: 45")
+    assert (reader.end(1).fault, reader.end(1).retry_after) == ("provider", 45)

@@ -81,7 +81,8 @@ class Replay:
         key = (entry.feature_id, str(entry.wp_id))
         if entry.feature_id not in self.features:
             self._feature(entry, FeatureState.PLANNED)
-        row = self.packages.get(key) or PackageRow(*key, str(entry.wp_id), State.PLANNED)
+        title = _some(entry.metadata, "title") or str(entry.wp_id)
+        row = self.packages.get(key) or PackageRow(*key, title, State.PLANNED)
         if entry.metadata.get("kind") == "review":
             row = self._reviewed(row, entry)
         elif entry.metadata.get("kind") == "question" and "about" in entry.metadata:
@@ -114,17 +115,20 @@ class Replay:
 
     def _ended(self, row: PackageRow, entry: Entry) -> PackageRow:
         said = entry.metadata
-        commits, cause = _number(said, "commits"), _kind(FailureClass, said.get("reason_class"))
+        commits, files = _number(said, "commits"), _number(said, "files_changed")
+        cause = _kind(FailureClass, said.get("reason_class"))
         session = self.sessions.get(_text(said, "job_id") or row.session or "")
         if session is not None:
             exit_code = said.get("exit_code")
             self.sessions[session.id] = replace(
                 session, ended_at=entry.timestamp, outcome=_kind(Outcome, said.get("outcome")),
                 reason=_some(said, "reason"), reason_class=cause, new_head=_some(said, "head"), commits=commits,
+                files_changed=files,
                 exit_code=exit_code if isinstance(exit_code, int) else None, usage=_mapping(said.get("usage")),
             )  # fmt: skip
         return replace(
-            row, head=_some(said, "head") or row.head, commits=row.commits + commits, reason=_some(said, "reason"),
+            row, head=_some(said, "head") or row.head, commits=row.commits + commits,
+            files_changed=files or row.files_changed, reason=_some(said, "reason"),
             reason_class=cause, failures=row.failures + (cause is not None and cause.counted),
             finished_at=entry.timestamp,
         )  # fmt: skip

@@ -67,7 +67,7 @@ class Run:
             gating.look(scene)
             starting.preflight(scene)
             scene.project.ensure_registered(scene.feature)
-            gatekeeping.ensure_tags(scene.project, scene.feature.id)
+            gatekeeping.ensure_tags(scene.project, scene.feature.id, scene.warn)
             with self._woken():
                 while (pause := self._step(me)) is not None:
                     scene.stop.wake.wait(pause)

@@ -31,9 +31,13 @@ def preflight(scene: Scene) -> None:
     over = {row.wp for row in scene.rows() if row.state in (State.DONE, State.CANCELLED)}
     until = scene.options.until
     wanted = scene.needed_by(until) if until else set(scene.feature.packages)
+    warnings: dict[str, None] = {}
     for package in scene.feature.packages.values():
         if package.id in wanted - over and package.lane is State.PLANNED:
-            dispatch.preflight(scene.project, scene.feature, package.id, scene.options.agent)
+            found = dispatch.preflight(scene.project, scene.feature, package.id, scene.options.agent)
+            warnings |= dict.fromkeys(found)
+    for warning in warnings:
+        scene.warn(warning)
 
 
 def start(scene: Scene, rows: Sequence[PackageRow]) -> Starts:

@@ -115,7 +115,7 @@ def finish(tx: Transaction, session_id: str, end: End, told_by: str | None = Non
         files_changed=end.files_changed or row.files_changed,
     )  # fmt: skip
     said = {"job_id": session_id, "outcome": end.outcome, "commits": end.commits, "exit_code": end.exit_code}
-    said |= {"usage": dict(end.usage) if end.usage else None}
+    said |= {"usage": dict(end.usage) if end.usage else None, "files_changed": end.files_changed or None}
     said |= {"head": new.head, "reason": end.reason, "reason_class": end.cause, **(end.metadata or {})}
     said = {k: v for k, v in said.items() if v is not None}
     entry = change(tx, row, new, told_by or actor, said, before=lambda entry: _emit_completed(tx, session, end, entry))
