@@ -78,7 +78,7 @@ def _show(project: Project, judged: Judged, document: dict[str, Any], merge: boo
 
 def _land(project: Project, feature: str, wp: str, actor: str, document: dict[str, Any], speak: Speaker) -> int:
     """Lands an approved candidate; where the target has moved meanwhile, the new candidate is judged and told too."""
-    merged = merging.land(project, feature, wp, actor)
+    merged = merging.land(project, feature, wp, actor, warn=speak.warn)
     if isinstance(merged, Waiting):
         raise merged.error()
     if isinstance(merged, merging.Rejected):

@@ -123,11 +123,11 @@ def _conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redacto
     safe = redactor or Redactor({})
     facts = replace(facts, trouble=safe.redact(facts.trouble) if facts.trouble else None)
     if facts_of(folder) is None:
-        write_atomic(folder / _FACTS, json.dumps(asdict(facts)))
+        write_atomic(folder / _FACTS, json.dumps(asdict(facts)), sync=True)
     found = _remembered(folder)
     if found is None:
         found = _gather(desk, plan, folder, redactor)
-        write_atomic(folder / _FOUND, json.dumps(asdict(found)))
+        write_atomic(folder / _FOUND, json.dumps(asdict(found)), sync=True)
     _give_back(desk, plan, folder, found)
     quarantine.seal(desk.repository, Path(plan.private), folder)
     if not found.taken:
@@ -169,11 +169,12 @@ def _remembered(folder: Path) -> Found | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """A note of this module's own; None where it was never written, or is torn: what it says is found out anew."""
     try:
-        values: dict[str, Any] = json.loads(read_bounded(path, _LIMIT))
-    except FileNotFoundError:
+        values = json.loads(read_bounded(path, _LIMIT))
+    except (FileNotFoundError, ValueError):
         return None
-    return values
+    return values if isinstance(values, dict) else None
 
 
 def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | None) -> Found:

@@ -4,7 +4,7 @@ Before the target moves, what is about to happen is written to ``landing-intent.
 crash asks the target's history whether it did happen, and records it or forgets it (:func:`recover`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from agentpkg.git.remote import Unreachable
 
 #: how often a target that moves under us is followed before giving up for now
 _ROUNDS = 10
+#: how often before a person is told
+_TOLD = 3
 #: seconds to wait for another command that lands something
 _PATIENCE = 600.0
 
@@ -54,13 +56,14 @@ class Rejected:
 
 def land(
     project: Project, feature: str, wp: str, actor: str, cancelled: Cancelled = lambda: False, *,
-    approved_by: str | None = None,
+    approved_by: str | None = None, warn: Callable[[str], None] = lambda text: None,
 ) -> Merged | Rejected | Waiting:  # fmt: skip
     """Reviews the package on today's target where no review has, and lands what was approved.
 
     Args:
         cancelled: asked while checks run; True stops them.
         approved_by: the person whose word this is, where the candidate needs one.
+        warn: gets what a person should know of a target that moves all the time.
 
     Raises:
         NotAllowed: it does not wait for review, ``approved_by`` may not approve it, or the user's own changes are in
@@ -71,7 +74,12 @@ def land(
     """
     with _landing_lock(project):
         recover_record(project)
-        for _ in range(_ROUNDS):
+        for lost in range(_ROUNDS):
+            if lost == _TOLD:
+                warn(
+                    f"{_target(project, feature)} has moved {lost} times while {wp} was judged; it lands as soon as "
+                    "that rests for as long as a review takes"
+                )
             elsewhere.catch_up(project, _target(project, feature))
             judged = review(project, feature, wp, cancelled)
             if judged.review.verdict is not Verdict.APPROVED:

@@ -106,11 +106,16 @@ class SessionPlan:
 
     def write(self, folder: Path) -> None:
         """Writes the plan into the session's folder."""
-        write_atomic(folder / FILE, json.dumps(asdict(self), indent=1, sort_keys=True, default=str))
+        write_atomic(folder / FILE, json.dumps(asdict(self), indent=1, sort_keys=True, default=str), sync=True)
 
 
 def read_plan(folder: Path) -> SessionPlan:
-    """The plan of the session in a folder. Raises :class:`FileNotFoundError` when there is none yet."""
+    """The plan of the session in a folder.
+
+    Raises:
+        FileNotFoundError: there is none yet.
+        ValueError, KeyError, TypeError: it is torn, or something else stands in its place.
+    """
     values = _moved(json.loads(read_bounded(folder / FILE, _LIMIT)), folder)
     for key in ("setup", "features_dirs", "secret_names", "filters", "mounts", "network"):
         values[key] = tuple(values[key])

@@ -7,24 +7,26 @@ from agentpkg import proc
 from agentpkg.core import questions
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import SessionRow
-from agentpkg.engine import approvals, conclude, dispatch, fulldisk, lease, merging
+from agentpkg.engine import approvals, conclude, dispatch, fulldisk, lease, merging, room
 from agentpkg.engine.insisting import insist
 from agentpkg.engine.lease import is_dead
+from agentpkg.engine.plan import FILE as plan_file
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree
-from agentpkg.git import provision
+from agentpkg.git import private, provision, quarantine, snapshots
 from agentpkg.git.relocation import follow
 from agentpkg.git.stale import remove_stale_locks
-from agentpkg.harnesses.base import StreamEnd
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
-from agentpkg.sessions.pulse import read_members, read_pulse
+from agentpkg.sessions.pulse import read_members
 from agentpkg.sessions.runner import session_mark
 
 #: seconds between two looks for locks that killed git processes have left
 _LOCKS_SECONDS = 5.0
+
+_TROUBLE = "its supervisor died"
 
 #: sessions that this process has taken over and could not end yet, since the disk was full
 _unended: set[str] = set()
@@ -72,29 +74,42 @@ def conclude_orphan(project: Project, row: SessionRow) -> None:
     """
     folder = project.state / "sessions" / row.id
     _end_strays(row, folder)
-    try:
-        plan = read_plan(folder)
-    except FileNotFoundError:
-        conclude.failed(project, row.id, "its dispatcher died before it began")
-        # no agent ever saw it
-        remove_tree(folder / "git")
-        project.poke()
-        return
-    trouble = "its supervisor died"
     _unended.discard(row.id)
     try:
-        redactor = _redactor(project, plan)
-        facts = conclude.facts_of(folder) if redactor is not None else None
-        pulse = read_pulse(folder)
-        end = StreamEnd(usage=pulse.used if pulse is not None else {})
-        conclude.conclude(project, plan, folder, facts or Facts(trouble=trouble, exit_code=None, end=end), redactor)
+        _end(project, row, folder)
     except (AgentpkgError, OSError) as error:
         if fulldisk.is_full(error, project.state):
             # what it made must come in: at this process's next look, or when it has ended at the next command's
             _unended.add(row.id)
             raise
-        conclude.failed(project, row.id, f"{trouble}; then: {conclude.said_of(error)}")
+        conclude.failed(project, row.id, f"{_TROUBLE}; then: {conclude.said_of(error)}")
     project.poke()
+
+
+def _end(project: Project, row: SessionRow, folder: Path) -> None:
+    try:
+        plan = read_plan(folder)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        _end_without_plan(project, row, folder)
+        return
+    redactor = _redactor(project, plan)
+    facts = conclude.facts_of(folder) if redactor is not None else None
+    conclude.conclude(project, plan, folder, facts or Facts(trouble=_TROUBLE, exit_code=None), redactor)
+
+
+def _end_without_plan(project: Project, row: SessionRow, folder: Path) -> None:
+    """Ends a session of which nobody knows (any more) how it was to run; what it made is kept, and not taken in."""
+    if row.agent_pid is None:
+        conclude.failed(project, row.id, "its dispatcher died before it began")
+        # no agent ever saw it
+        remove_tree(folder / "git")
+        return
+    branch = project.row(row.feature, row.wp).branch or ""
+    room.give_back(project, project.worktree(row.feature, row.wp), folder)
+    quarantine.seal(project.repository, private.place(folder), folder)
+    snapshots.keep_refused(project.repository, folder, branch, row.old_head)
+    where = f"what it had committed is in `agentpkg snapshots {row.feature} {row.wp}`"
+    conclude.failed(project, row.id, f"{_TROUBLE}, and {folder / plan_file} cannot be read; {where}")
 
 
 def _end_strays(row: SessionRow, folder: Path) -> None:

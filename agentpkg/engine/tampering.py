@@ -20,7 +20,7 @@ _LIMIT = 64 << 20
 
 def remember(repo: Repository, worktree: Path, folder: Path) -> None:
     """Keeps the repository's fingerprint in the session's folder; the worktree's ``.git`` is still its own."""
-    write_atomic(folder / fingerprint.FILE, json.dumps(_take(repo, worktree).as_json()))
+    write_atomic(folder / fingerprint.FILE, json.dumps(_take(repo, worktree).as_json()), sync=True)
 
 
 def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path, admitted: tuple[str, str | None]) -> Findings:
@@ -34,6 +34,8 @@ def look(repo: Repository, ledger: Ledger, worktree: Path, folder: Path, admitte
         before = Fingerprint.from_json(json.loads(read_bounded(folder / fingerprint.FILE, _LIMIT)))
     except FileNotFoundError:
         return Findings()
+    except (ValueError, KeyError, TypeError):
+        return Findings(reports=("what the repository was like before the session cannot be read any more",))
     after = _take(repo, worktree)
     # read after the fingerprint was taken, so that what moved until then is known
     before, after = without_explained(before, after, ledger.packages(), ledger.sessions(), own=worktree.name)

@@ -14,7 +14,7 @@ import pytest
 
 from agentpkg.core.errors import BadInput, Busy
 from agentpkg.core.model import FailureClass, SessionRow, State
-from agentpkg.engine import attach, conclude, control, dispatch, lease
+from agentpkg.engine import attach, conclude, control, dispatch, lease, recovery, rewinding
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git, write
 from tests.support.wait import until
@@ -583,3 +583,29 @@ def test_a_secret_that_no_variable_refers_to_is_refused(shops: ShopFactory) -> N
     with pytest.raises(BadInput, match="NO_SUCH"):
         shop.implement("WP01")
     assert not (shop.state / "sessions").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["facts.json", "found.json", "fingerprint.json", "launch.json"])
+def test_a_file_that_a_power_cut_has_torn_holds_nobody_up_and_loses_nothing(shops: ShopFactory, name: str) -> None:
+    shop = shops()
+    shop.agent(
+        "WP01", 'save src/wp01.txt "by WP01"; echo draft > src/wp01-draft.txt; touch "$here/here"; wait_for never'
+    )
+    project = shop.project
+    begun = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish()).session
+    until((shop.tools / "here").exists, seconds=60)
+    shop.close()
+    torn = shop.state / "sessions" / begun.id / name
+    torn.write_bytes(b"" if name == "facts.json" else os.urandom(100))
+    recovery.reconcile(shop.project)
+    row = shop.row("WP01")
+    assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.ENVIRONMENT)
+    kept = {one.as_json()["why"] for one in rewinding.listed(shop.project, FEATURE, "WP01")}
+    if name == "launch.json":
+        assert kept == {"refused"}
+        assert (shop.repo / ".worktrees" / f"{FEATURE}-WP01" / "src/wp01-draft.txt").exists()
+    else:
+        assert (row.commits, kept) == (1, {"end"})
+    shop.agent("WP01", "save src/wp01.txt again")
+    assert shop.implement("WP01").state is State.FOR_REVIEW

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import EventRow, State
 from agentpkg.engine import attach, auditing, cleaning, dispatch, mending, merging, recovery, rewinding
 from agentpkg.engine.project import Project
@@ -137,6 +138,23 @@ def test_the_user_commits_to_the_target_all_the_while(shops: ShopFactory) -> Non
     assert sum(line.startswith("mine ") for line in mine) == count > 0
     shop.check()
     assert git(shop.repo, "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_person_is_told_of_a_target_that_moves_during_every_review(shops: ShopFactory) -> None:
+    shop = shops(checks="{name: ok, run: sh TOOLS/busy.sh}")
+    config = shop.repo / ".kittify" / "config.yaml"
+    config.write_text(config.read_text().replace("TOOLS", str(shop.tools)))
+    shop.save("the check")
+    # whenever the checks run, somebody commits
+    (shop.tools / "busy.sh").write_text(f"cd {shop.repo} && echo x >> notes && git add notes && git commit -qm busy\n")
+    shop.implement("WP01")
+    told: list[str] = []
+    with pytest.raises(Interrupted):
+        merging.land(shop.project, FEATURE, "WP01", "human:me", lambda: bool(told), warn=told.append)
+    assert told[0].startswith("main has moved 3 times while WP01 was judged; it lands as soon as that rests")
+    (shop.tools / "busy.sh").write_text("true\n")
+    land(shop)
 
 
 def _commit(shop: Shop, message: str) -> int:

@@ -112,6 +112,6 @@ def _landing(scene: Scene, row: PackageRow, car: Car) -> Callable[[], None]:
             return
         # who is overtaken again and again is judged in there, where nobody else may land meanwhile
         if lands:
-            merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped)
+            merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped, warn=scene.warn)
 
     return land

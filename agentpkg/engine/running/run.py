@@ -50,7 +50,7 @@ class Run:
         self._warned, self._pause = False, 0.0
         self._seen = 0
         lane, checks = Lane(stop.wake.set), Lane(stop.wake.set)
-        self._scene = Scene(project, feature, options, stop, lane, Patience(), checks, Train(stop.wake.set))
+        self._scene = Scene(project, feature, options, stop, lane, Patience(), checks, Train(stop.wake.set), warn=warn)
 
     def to_the_end(self) -> Finished:
         """Runs until the feature is done, nothing can move, or a person stops it.

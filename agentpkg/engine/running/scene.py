@@ -3,7 +3,7 @@
 Only what a run may forget when it is killed is remembered here; everything else is read from the ledger.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Scene:
     trouble: str | None = None
     paused: bool = False
     told: Sequence[Mapping[str, Any]] = ()
+    #: gets what a person should know and no event says
+    warn: Callable[[str], None] = lambda text: None
     _files: object = None
     _paths: dict[str, graph.Length] = field(default_factory=dict)
     _behind: Mapping[str, tuple[overlap.Behind, ...]] = field(default_factory=dict)
