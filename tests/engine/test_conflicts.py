@@ -61,7 +61,9 @@ def test_safe_shapes_are_resolved_by_rule_where_the_configuration_says_so_and_sh
     shop.check()
 
 
-@pytest.mark.parametrize("strategy", ["merge", pytest.param("rebase", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "strategy", ["merge", *(pytest.param(other, marks=pytest.mark.slow) for other in ("squash", "rebase"))]
+)
 def test_a_conflict_says_who_and_where_and_its_agent_mends_it_on_the_branch(shops: ShopFactory, strategy: str) -> None:
     shop = two(shops, strategy)
     if strategy == "rebase":
@@ -89,6 +91,8 @@ def test_a_conflict_says_who_and_where_and_its_agent_mends_it_on_the_branch(shop
     quoted = prompt[prompt.index("What the review found, quoted:") :]
     assert "git merge main" in prompt
     assert all(text in quoted for text in ("WP01 (Part WP01), which is on main, wanted", "+by WP01", "+by WP02"))
-    if strategy == "rebase":
+    if strategy != "merge":
         assert git(shop.repo, "rev-list", "--merges", "main") == ""
+        # what came in by the merge of the target is there once
+        assert sum("WP01" in line for line in git(shop.repo, "log", "--format=%s", "main").splitlines()) == 1
     shop.check()
