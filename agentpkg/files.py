@@ -92,8 +92,7 @@ def lock(path: Path, timeout: float | None = None, *, shared: bool = False, what
             _sign(handle)
         yield handle
     finally:
-        # closing the last descriptor of an open file description drops its lock
-        os.close(handle)
+        _let_go(handle)
 
 
 def is_locked(path: Path) -> bool:
@@ -119,7 +118,7 @@ def hold_folder(path: Path) -> Iterator[None]:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(folder)
+        _let_go(folder)
 
 
 def _acquire(handle: int, kind: int, timeout: float | None, what: str) -> None:
@@ -132,6 +131,14 @@ def _acquire(handle: int, kind: int, timeout: float | None, what: str) -> None:
         if left <= 0:
             raise Busy(f"{what} is held by {_holder(handle)}", "wait for it to end, then try again", code="locked")
         time.sleep(min(_POLL, left))
+
+
+def _let_go(handle: int) -> None:
+    """Drops a lock by name: a process that another thread is starting has the descriptor too, until it is a program."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    finally:
+        os.close(handle)
 
 
 def _sign(handle: int) -> None:

@@ -118,3 +118,12 @@ def test_removing_takes_folders_deeper_than_any_path_or_stack(tmp_path: Path) ->
     os.close(here)
     assert remove_tree(tree) == []
     assert until(lambda: not tree.exists())
+
+
+def test_a_lock_is_free_at_the_end_of_its_block_whoever_still_has_its_descriptor(tmp_path: Path) -> None:
+    """A process that another thread starts has all descriptors until it has become a program."""
+    with lock(tmp_path / "lock") as handle:
+        copy = os.dup(handle)
+    with lock(tmp_path / "lock", timeout=0):
+        pass
+    os.close(copy)

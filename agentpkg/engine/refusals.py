@@ -36,6 +36,10 @@ class Held:
         self._held[wp] = (now + _PAUSE, since)
         return True
 
+    def let_go(self, wp: str) -> None:
+        """Notes that a package's step was taken: whoever held it has let go."""
+        self._held.pop(wp, None)
+
     def keep(self, packages: Container[str]) -> None:
         """Forgets all but these."""
         self._held = {wp: when for wp, when in self._held.items() if wp in packages}

@@ -64,6 +64,7 @@ def collect(scene: Scene) -> None:
         elif error is not None:
             scene.refusals.refuse(scene.project, scene.project.row(scene.feature.id, wp), error)
         else:
+            scene.refusals.held.let_go(wp)
             # the target has moved: what was in the way of others may no longer be
             scene.refusals.clear()
     if full is not None:
