@@ -97,7 +97,9 @@ def make_private(
     borrowed = _alternates(repo.objects, private)
     if covering:
         (draft / "objects" / BASE).mkdir(mode=0o700)
-        borrowed = b"".join(os.fsencode(path) + b"\n" for path in (Path(BASE), *lent(repo.objects)))
+        borrowed = _named(repo.objects / BASE, BASE) + b"".join(
+            os.fsencode(path) + b"\n" for path in lent(repo.objects)
+        )
     (draft / "objects/info/alternates").write_bytes(borrowed)
     _write_worktree(draft / "worktrees" / admin.name, admin, worktree, branch)
     provided = (read_mark(admin) or Mark(branch)).provided
@@ -276,8 +278,12 @@ def _alternates(objects: Path, private: Path) -> bytes:
 
     A name that would have to be quoted is given as git alone reads it.
     """
-    path = os.fsencode(objects)
-    return alternates_line(objects, private) if set(path) & set(b'\n"\\#') else path + b"\n"
+    return _named(objects, os.fsdecode(alternates_line(objects, private)).removesuffix("\n"))
+
+
+def _named(folder: Path, otherwise: str) -> bytes:
+    path = os.fsencode(folder)
+    return (os.fsencode(otherwise) if set(path) & set(b'\n"\\#') else path) + b"\n"
 
 
 def _exclude(file: Path, paths: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ def tools_of(
 
 def inner_environment(env: Mapping[str, str], tools: Tools) -> dict[str, str]:
     """The environment as it makes sense inside: nothing that leads to nowhere. A home and the like are to be added."""
-    hidden = {name for name in _IF_SEEN if name in env and not tools.covers(os.path.normpath(env[name]))}
+    hidden = {name for name in _IF_SEEN if name in env and not tools.shows(os.path.normpath(env[name]))}
     return {name: value for name, value in env.items() if name not in _DROPPED and name not in hidden}
 
 

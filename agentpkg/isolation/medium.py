@@ -30,6 +30,15 @@ _DEVICES = (
     "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts",
 )  # fmt: skip
 
+#: what tools look for in all folders above the one they work in, so that they find the main work tree's; they take one
+#: that is refused for an error
+_LOOKED_FOR_ABOVE = (
+    "Cargo.toml", ".cargo/config.toml", ".cargo/config", "rust-toolchain", "rust-toolchain.toml", "rustfmt.toml",
+    "package.json", "tsconfig.json", "jsconfig.json", "pnpm-workspace.yaml", "go.mod", "go.work", "pyproject.toml",
+    "setup.cfg", "tox.ini", "pytest.ini", "ruff.toml", ".python-version", ".node-version", ".nvmrc", ".tool-versions",
+    ".editorconfig", ".gitignore",
+)  # fmt: skip
+
 #: the exit code of the launcher when what it was to run never ran
 FAILED = 125
 
@@ -71,7 +80,7 @@ class Medium:
         tools, needs = tools_of(env, closed, (*place.reads, _PYTHON), place.mounts)
         home, temporary = (_folder(place.session, name) for name in ("home", "tmp"))
         states = settings_copies(place.states, env.get("HOME", "/"), home)
-        reads = (*tools.paths, os.path.join(place.common_dir, "objects"), *place.lent, *place.reads)
+        reads = (*tools.paths, os.path.join(place.common_dir, "objects"), *place.lent, *place.reads, *_above(place))
         inner = {**inner_environment({**needs, **env}, tools), "HOME": home, "TMPDIR": temporary}
         return _launched(
             argv, inner, reads, (place.worktree, place.private, home, temporary, *states.values()), place.network
@@ -91,6 +100,11 @@ class Medium:
     ) -> tuple[str, ...]:
         """The launcher, which lets nothing else be written and nothing be connected to."""
         return _before((os.path.dirname(program), *reads), writes, None)
+
+
+def _above(place: Place) -> list[str]:
+    names = (os.path.join(place.repository, name) for name in _LOOKED_FOR_ABOVE)
+    return [path for path in names if os.path.isfile(path) and os.path.realpath(path) == path]
 
 
 def _folder(session: str, name: str) -> str:

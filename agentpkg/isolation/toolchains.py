@@ -118,6 +118,10 @@ class Tools:
         """Whether a path is seen already."""
         return any(within(path, known) for known in (*SYSTEM, *self.paths))
 
+    def shows(self, path: str) -> bool:
+        """Whether a path is seen, or something below it."""
+        return self.covers(path) or any(within(known, path) for known in self.paths)
+
     # ----------------------------------------------------------------- one path
 
     def _add(self, path: str) -> None:

@@ -37,6 +37,7 @@ def test_ordinary_git_works_and_the_real_git_dir_stays_as_it_is(shop: Shop) -> N
         "git pack-refs --all", "git config alias.x y", "git notes add -m note", "echo a > src/wp01a.txt",
         "git stash -u -q", "git stash pop -q", "git add -A", "git commit -q --amend -m 'feat(WP01): amended'",
         "git rebase -q main", "git worktree list", "git fsck", "git reflog",
+        "git clone -q . $HOME/clone", "git -C $HOME/clone fsck",
     )  # fmt: skip
     shop.agent("WP01", "save src/wp01.txt x\n" + "".join(f"{c} || {{ echo failed: {c}; exit 9; }}\n" for c in commands))
     before = (shop.repo / ".git/config").read_bytes()
@@ -173,6 +174,19 @@ def test_objects_that_the_repository_borrows_are_there_however_they_are_named(
     assert "# scratch" in lines
     assert not any("alternate" in line or "error" in line for line in lines), lines
     assert review.review(shop.project, FEATURE, "WP01").review.verdict == "approved"
+
+
+@pytest.mark.slow
+def test_medium_shows_of_the_main_checkout_what_tools_look_for_above_them_alone(shops: ShopFactory) -> None:
+    require("medium")
+    shop = shops(level="medium")
+    commit(shop.repo, {"Cargo.toml": "[package]\n", "private.toml": "token\n"}, "manifests")
+    (shop.repo / "package.json").symlink_to("private.toml")
+    tries = "; ".join(f"cat {shop.repo}/{name}" for name in ("Cargo.toml", "private.toml", "package.json"))
+    shop.agent("WP01", f"save src/wp01.txt x; ({tries}) 2>/dev/null; exit 0")
+    assert session(shop).outcome == "completed"
+    assert "[package]" in said(shop)
+    assert "token" not in said(shop)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpkg.isolation.inner import inner_environment, tools_of
 from agentpkg.isolation.toolchains import Tools
 
 
@@ -68,6 +69,16 @@ def test_a_virtual_environment_is_shown_with_the_interpreter_it_was_made_from(ho
     found = seen(home, env / "bin", closed=(str(home / "code/app"),))
     assert found == {"code/app/.venv", ".pyenv/versions/3.12", ".pyenv/versions/3.12.1"}
     assert real.exists()
+
+
+def test_a_variable_stays_where_parts_of_what_it_names_are_shown(home: Path) -> None:
+    proxy = _write(home / ".cargo/bin/cargo").parent
+    _write(home / ".rustup/toolchains/stable/bin/cargo")
+    env = {"PATH": str(proxy), "HOME": str(home), "GOPATH": str(home / "go")}
+    tools, needs = tools_of(env, (), (), ())
+    assert needs == {"RUSTUP_HOME": str(home / ".rustup")}
+    kept = inner_environment({**needs, **env}, tools)
+    assert (kept["RUSTUP_HOME"], "GOPATH" in kept) == (str(home / ".rustup"), False)
 
 
 def test_a_version_manager_is_told_where_it_lies(home: Path) -> None:
