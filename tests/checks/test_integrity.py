@@ -2,7 +2,17 @@
 
 import pytest
 
-from agentpkg.checks.integrity import detection, judgement, machine, mutants, oddity, probes, running, tests
+from agentpkg.checks.integrity import (
+    detection,
+    judgement,
+    machine,
+    mutants,
+    oddity,
+    probes,
+    running,
+    surroundings,
+    tests,
+)
 from agentpkg.checks.integrity.change import FileChange, Intent
 from agentpkg.checks.integrity.judgement import Tried
 from agentpkg.checks.integrity.mutants import Mutant
@@ -45,7 +55,10 @@ def edited(*pairs: tuple[str, str]) -> FileChange:
 def odd(*changes: FileChange, intent: Intent | None = None) -> dict[str, str]:
     """The gravest weight of each kind of oddity."""
     plan = intent or Intent()
-    found = [*tests.odd(tests.read(changes), changes, plan), *detection.odd(changes), *running.odd(changes, plan, ())]
+    found = [
+        *tests.odd(tests.read(changes), changes, plan), *detection.odd(changes), *running.odd(changes, plan, ()),
+        *surroundings.odd(changes, plan, ["sh ci/run.sh"]),
+    ]  # fmt: skip
     order = ("odd", "doubtful", "grave")
     return {one.kind: max((o.weight for o in found if o.kind == one.kind), key=order.index) for one in found}
 
@@ -89,6 +102,13 @@ RANGE = "def test_range"
         (change("a.ts", "", "if (process.env.JEST_WORKER_ID) fake()\n"), oddity.DETECTION),
         (change("a.test.ts", "test('x', () => {\n expect(a()).toBe(1)\n})\n",
                 "test('x', () => {\n expect(a()).toBeDefined()\n})\n"), oddity.WEAKENED),
+        (edited(("3]) == 5", "3]) == pytest.approx(5, rel=1)")), oddity.WEAKENED),
+        (edited(("    assert total([2, 3]) == 5", "    yield\n    assert total([2, 3]) == 5")), oddity.SKIPPED),
+        (edited((f"{RANGE}():\n    with pytest.raises(ValueError):\n        net",
+                 f"if False:\n  {RANGE}():\n    with pytest.raises(ValueError):\n        net")), oddity.DELETED),
+        (change("tests/test_zz.py", None, "import os\nos._exit(0)\n"), oddity.RUNNING),
+        (change("shop.py", "", "import pytest\npytest.raises = lambda *a: None\n"), oddity.RUNNING),
+        (change("shop.py", "", "class P(int):\n    def __eq__(self, other):\n        return True\n"), oddity.DETECTION),
         (change("a_test.go", "func TestX(t *testing.T) {\n}\n", "func TestX(t *testing.T) {\n t.Skip()\n}\n"),
          oddity.SKIPPED),
         (change("lib.rs", "#[test]\nfn works() { assert_eq!(f(), 1); }\n",
@@ -97,6 +117,24 @@ RANGE = "def test_range"
 )  # fmt: skip
 def test_what_hides_a_failure_refuses(dishonest: FileChange, kind: str) -> None:
     assert odd(dishonest).get(kind) == "grave"
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "kind"),
+    [
+        ([edited((RANGE, f"@pytest.mark.slow\n{RANGE}"))], oddity.SKIPPED),
+        ([edited((RANGE, f"async {RANGE}"))], oddity.SKIPPED),
+        ([edited((f"{RANGE}():\n", f"if os.environ.get('ALL'):\n  {RANGE}():\n"))], oddity.SKIPPED),
+        ([change(PATH, BEFORE, None), change("attic/test_price.py", None, BEFORE)], oddity.DELETED),
+        ([change("tests/data/expected.json", "1", "2")], oddity.EXPECTATIONS),
+        ([change("ci/run.sh", "pytest\n", "pytest -q\n")], oddity.RUNNING),
+        ([change("tests/conftest.py", "", "@pytest.fixture(autouse=True)\ndef fake(monkeypatch):\n"
+                 "    monkeypatch.setattr('shop.net', lambda *a: 180)\n")], oddity.RUNNING),
+        ([change("pyproject.toml", "", "addopts = '-m \"not slow\"'\n")], oddity.RUNNING),
+    ],
+)  # fmt: skip
+def test_what_may_hide_a_failure_is_left_to_the_old_tests(doubtful: list[FileChange], kind: str) -> None:
+    assert odd(*doubtful).get(kind) == "doubtful"
 
 
 PARAMETRISED = """\

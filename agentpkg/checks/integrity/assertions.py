@@ -17,6 +17,8 @@ _METHODS = {
     ),
 }  # fmt: skip
 _CHECKING = ("assert", "check", "verify", "expect", "should", "ensure", "validate", "must", "compare")
+#: a tolerance of so much tells next to nothing
+_WIDE = 0.1
 #: loops over literals count so often at most
 _MOST = 100
 
@@ -141,12 +143,24 @@ def _compared(test: ast.Compare) -> int:
         return PRESENT
     if isinstance(op, ast.Eq | ast.Is):
         left = ast.unparse(test.left)
+        if _vague(right):
+            return PRESENT
         return BOUNDED if left.startswith(("type(", "len(")) else EXACT
     if isinstance(op, ast.NotEq) and nothing:
         return PRESENT
     if isinstance(op, ast.In) and isinstance(right, ast.List | ast.Tuple | ast.Set):
         return BOUNDED if len(right.elts) > 1 else EXACT
     return BOUNDED
+
+
+def _vague(right: ast.expr) -> bool:
+    """What a tenth more or less satisfies, or anything."""
+    call = isinstance(right, ast.Call)
+    name = ast.unparse(right.func if isinstance(right, ast.Call) else right)
+    wide = [k.value for k in right.keywords if k.arg in ("rel", "abs")] if isinstance(right, ast.Call) else []
+    values = [v.value for v in wide if isinstance(v, ast.Constant)]
+    loose = name.endswith("approx") and any(isinstance(v, int | float) and v >= _WIDE for v in values)
+    return loose or (not call and name.rpartition(".")[2] == "ANY")
 
 
 def _raises(context: ast.expr) -> Iterator[tuple[str, int]]:

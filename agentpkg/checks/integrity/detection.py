@@ -66,6 +66,10 @@ def _python(text: str) -> Iterator[tuple[int, str]]:
         words = _folded(node) if id(node) not in said else None
         if words and _MARKS.search(words):
             yield getattr(node, "lineno", 0), words[:60]
+        if isinstance(node, ast.FunctionDef) and node.name in ("__eq__", "__ne__") and len(node.body) == 1:
+            (only,) = node.body
+            if isinstance(only, ast.Return) and isinstance(only.value, ast.Constant):
+                yield only.lineno, f"{node.name} that always says {ast.unparse(only.value)}"
         if isinstance(node, ast.Compare | ast.Call | ast.Subscript | ast.comprehension | ast.For | ast.If):
             yield from _asked(node)
         if isinstance(node, ast.Name | ast.Attribute) and _MARKS.search(

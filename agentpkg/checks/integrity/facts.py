@@ -25,6 +25,7 @@ class TestFacts:
         cases: how many tests it is, by its literal parameters.
         skip: when it does not run, and ``reason`` what it says about that.
         names: what it refers to.
+        marks: of pytest, those of its own that may decide which tests run.
         literals: the values in it and in its marks, as text.
     """
 
@@ -41,6 +42,7 @@ class TestFacts:
     reason: str = ""
     names: frozenset[str] = frozenset()
     literals: frozenset[str] = frozenset()
+    marks: frozenset[str] = frozenset()
 
     @property
     def short(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentpkg.checks.base import TEST_QUALITY, Finding, named
-from agentpkg.checks.integrity import oddity
+from agentpkg.checks.integrity import oddity, roles
 from agentpkg.checks.integrity.mutants import Mutant
 from agentpkg.checks.integrity.oddity import KINDS, Oddity
 from agentpkg.checks.integrity.probes import Attempt, outcome
@@ -60,7 +60,8 @@ def _settled(one: Oddity, tried: Tried) -> Oddity:
     if one.weight != "doubtful" or tried.old_tests is None or tried.old_tests.passed is None:
         return one
     told = outcome(tried.old_tests.cases, one.path, one.what.partition(":")[0])
-    if told is None and tried.old_tests.cases and tried.old_tests.passed and one.kind not in _OF_RUNS:
+    of_one = one.kind not in _OF_RUNS and roles.is_code(one.path)
+    if told is None and tried.old_tests.cases and tried.old_tests.passed and of_one:
         # the tests that ran are others, perhaps in another language
         return one
     if told == "passed" or (told is None and tried.old_tests.passed):

@@ -128,7 +128,8 @@ def _faults(node: ast.AST) -> Iterator[_Edit]:
         new = f"({ast.unparse(left)} {_OPPOSITE[type(node.ops[0])]} {ast.unparse(right)})"
         yield _replace(node, new, f"`{ast.unparse(node)}` reversed")
     if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC and not _is_text(node):
-        new = f"({ast.unparse(node.left)} {_ARITHMETIC[type(node.op)]} {ast.unparse(node.right)})"
+        behind = f"({ast.unparse(node.right)})" if isinstance(node.right, ast.BinOp) else ast.unparse(node.right)
+        new = f"({ast.unparse(node.left)} {_ARITHMETIC[type(node.op)]} {behind})"
         yield _replace(node, new, f"`{ast.unparse(node)}` made `{new[1:-1]}`")
     if isinstance(node, ast.If | ast.While) and not isinstance(node.test, ast.Compare | ast.Constant):
         yield _replace(node.test, f"not ({ast.unparse(node.test)})", f"`{ast.unparse(node.test)}` negated")

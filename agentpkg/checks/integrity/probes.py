@@ -5,7 +5,7 @@ Only commands that run tests are tried. A probe whose command could not be judge
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -110,7 +110,8 @@ class Lab:
         # what is tried may well leave out tests; the same once more may not
         fewest = 0 if patch else spec.minimum_tests
         changed = replace(context, environment=environment, candidate=context.base if on_target else context.candidate)
-        bench = replace(self.bench, context=changed, patch=patch, side_report=_REPORT)
+        # that the project is mapped nowhere else was found out when the checks ran
+        bench = replace(self.bench, context=changed, packages=(), patch=patch, side_report=_REPORT)
         if on_target:
             bench = replace(bench, overrides=(), ready=None)
         ran = command.run(bench, replace(spec, timeout_seconds=seconds, minimum_tests=fewest))
@@ -135,11 +136,14 @@ def speaks_of(specs: Sequence[CheckSpec], path: str) -> bool:
     return not known or any(suffixes.search(path) for suffixes in known)
 
 
-def old_tests(changes: Sequence[FileChange]) -> dict[str, bytes | None]:
-    """Turns a copy's tests, and what decides how they run, into those of the target."""
-    return {
-        c.path: _bytes(c.before) for c in changes if (roles.is_test(c.path) or roles.is_run_file(c.path)) and _whole(c)
-    }
+def old_tests(changes: Sequence[FileChange], scripts: Collection[str] = ()) -> dict[str, bytes | None]:
+    """Turns a copy's tests, and what decides how they run, into those of the target.
+
+    Args:
+        scripts: what else decides it.
+    """
+    meant = [c for c in changes if roles.is_test(c.path) or roles.is_run_file(c.path) or c.path in scripts]
+    return {c.path: _bytes(c.before) for c in meant if _whole(c)}
 
 
 def old_code(changes: Sequence[FileChange]) -> dict[str, bytes | None]:

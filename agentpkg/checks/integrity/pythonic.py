@@ -1,6 +1,7 @@
 """The tests of a Python file: pytest's and unittest's."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,13 @@ from agentpkg.checks.integrity import assertions, machine
 from agentpkg.checks.integrity.facts import FileFacts, Skip, TestFacts
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+_MARK = re.compile(r"(?:pytest\.)?mark\.(\w+)")
+#: marks that leave out no test, or are looked at elsewhere
+_HARMLESS = {
+    "parametrize", "usefixtures", "asyncio", "anyio", "trio", "filterwarnings", "timeout", "django_db", "requirement",
+    "skip", "skipif", "xfail", "flaky", "benchmark",
+}  # fmt: skip
 
 
 def read(text: str) -> FileFacts:
@@ -35,8 +43,19 @@ def _tests(
         elif isinstance(node, ast.ClassDef) and _may_hold_tests(node):
             own = [*marks, *node.decorator_list, *_assigned(node.body, "pytestmark")]
             yield from _tests(node.body, f"{inside}{node.name}.", own, helpers)
-        elif isinstance(node, ast.If | ast.Try | ast.With):
+        elif isinstance(node, ast.Try | ast.With):
             yield from _tests(node.body, inside, marks, helpers)
+        elif isinstance(node, ast.If) and not _never(node.test):
+            yield from _tests(node.body, inside, [*marks, _when(node.test)], helpers)
+
+
+def _never(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in ast.unparse(test) or (isinstance(test, ast.Constant) and not test.value)
+
+
+def _when(test: ast.expr) -> ast.expr:
+    """What a test under a condition could as well be marked with."""
+    return ast.Call(ast.Name("skipUnless"), [test], [])
 
 
 def _may_hold_tests(node: ast.ClassDef) -> bool:
@@ -81,8 +100,14 @@ def _facts(node: Function, inside: str, marks: list[ast.expr], helpers: dict[str
     return TestFacts(
         f"{inside}{node.name}", node.lineno, "\n".join(map(ast.dump, _statements(node))), counted, strength * cases,
         cases, skip, reason, frozenset(names),
-        frozenset(str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)),
+        frozenset(str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)), _marks(node),
     )  # fmt: skip
+
+
+def _marks(node: Function) -> frozenset[str]:
+    found = {m[1] for d in node.decorator_list if (m := _MARK.match(ast.unparse(d)))}
+    # pytest does not run what it would have to await without a plugin
+    return frozenset(found - _HARMLESS) | ({"async"} if isinstance(node, ast.AsyncFunctionDef) else set())
 
 
 def _statements(node: Function) -> list[ast.stmt]:
@@ -155,7 +180,9 @@ def _reason(mark: ast.expr, rest: Sequence[ast.expr]) -> str:
 
 
 def _skips_inside(node: Function) -> Iterator[tuple[Skip, str]]:
-    """Calls of ``pytest.skip``, and a ``return`` before anything is asserted."""
+    """Calls of ``pytest.skip``, a ``return`` before anything is asserted, and what makes it a generator."""
+    if any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(node)):
+        yield "always", "a generator is not run as a test"
     for depth, statement in _nested(node.body):
         if isinstance(statement, ast.Return) and depth == 0:
             yield "always", "it returns before its end"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from agentpkg.checks import changes as lines_of
 from agentpkg.checks.base import CheckSpec, Finding, ReviewContext
 from agentpkg.checks.command import Bench, Ran
-from agentpkg.checks.integrity import change, detection, judgement, mutants, probes, roles, running, tests
+from agentpkg.checks.integrity import change, detection, judgement, mutants, probes, roles, running, surroundings, tests
 from agentpkg.checks.integrity.change import FileChange
 from agentpkg.checks.integrity.failures import Looked
 from agentpkg.checks.integrity.judgement import Tried
@@ -35,8 +35,10 @@ def check(
     plan = change.intent(context)
     from_target = {override.path for override in bench.overrides}
     known = tests.read(changed)
+    commands = [one.spec.run for one in looked.ran]
     found = [
         *tests.odd(known, changed, plan), *detection.odd(changed), *running.odd(changed, plan, from_target),
+        *surroundings.odd([one for one in changed if one.path not in from_target], plan, commands),
     ]  # fmt: skip
     lab = _lab(bench, looked, parallel, budget)
     tried = _try(lab, context, changed, known, found) if lab else Tried()
@@ -67,7 +69,7 @@ def _try(
     restored = any(one.weight == "doubtful" for one in found)
     new = any(test.skip != "always" and probes.speaks_of(lab.specs, path) for path, test in known.new)
     patches = [
-        (restored, probes.old_tests(changed)),
+        (restored, probes.old_tests(changed, surroundings.scripts(changed, [spec.run for spec in lab.specs]))),
         (new and bool(product) and rules.revert_probe != "off", probes.old_code(changed)),
     ]
     options = "--continue-on-collection-errors"

@@ -17,7 +17,7 @@ _OPTIONS = re.compile(
     r"--deselect|--ignore(-glob)?\b|--collect-only|--co\b|(^|[\s\"'=])-k[\s\"'=]|-m[\s\"'=]+not\b|-p\s*no:|--no-cov\b|--exitfirst=0"
     r"|--passWithNoTests|testPathIgnorePatterns|testNamePattern|--skip\b|\bexclude_lines\b|collect_ignore|norecursedirs"
     r"|\bpython_(files|functions|classes)\b|^\s*testpaths\b|fail_under|xfail_strict|bail\s*:|autotests\s*=\s*false"
-    r"|\btest\s*=\s*false"
+    r"|\btest\s*=\s*false|pytest11|-p[\s=]+\w|\bomit\b|exclude_also"
     r"|\|\|\s*(true\b|:\s*$|exit 0|echo)|\bset \+e\b|continue-on-error|;\s*(true|exit 0)\s*$|^\s*(@?-)?exit 0\s*$"
     r"|^\s*true\s*$",
     re.M,
@@ -102,6 +102,10 @@ def _hooks(change: FileChange) -> Iterator[Oddity]:
             weight: Any = "grave" if meddles and _HOOKS[name] != "odd" else _HOOKS[name]
             weight = "doubtful" if weight == "grave" and not meddles and name == "pytest_sessionfinish" else weight
             yield Oddity(oddity.RUNNING, change.path, line, name, "a hook that decides what tests run or say", weight)
+        elif "autouse" in text and re.search(r"setattr\(|patch(\.\w+)?\(", text):
+            yield Oddity(
+                oddity.RUNNING, change.path, line, name, "a fixture of all tests that replaces code", "doubtful"
+            )
         elif "autouse" in text and re.search(r"pytest\.(skip|xfail)\(|builtins\.|AssertionError", text):
             yield Oddity(oddity.RUNNING, change.path, line, name, "a fixture of all tests that skips or hides")
     functions = {line for _, (line, _) in after.items()}

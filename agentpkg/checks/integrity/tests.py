@@ -26,12 +26,13 @@ _DEFINED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A test before and after; ``moved`` when it is under another path or name."""
+    """A test before and after; ``moved`` when it is under another path or name, ``was`` its old path."""
 
     path: str
     before: TestFacts
     after: TestFacts
     moved: bool = False
+    was: str = ""
     skip: tuple[Skip, Skip] = ("", "")
 
 
@@ -117,14 +118,17 @@ def _other(
     key: tuple[str, str], found: TestFacts, new: Mapping[tuple[str, str], TestFacts], renamed: re.Pattern[str]
 ) -> tuple[str, str] | None:
     """Where a test went: the same doing elsewhere, or the same name in another file, where it is still collected."""
-    there = [
-        k for k in sorted(new) if not _COLLECTED.search(key[0]) or _COLLECTED.search(k[0]) or not k[0].endswith(".py")
-    ]
+    there = [k for k in sorted(new) if _seen(key[0], k[0])]
     body = renamed.sub("?", found.body)
     same = [k for k in there if body and renamed.sub("?", new[k].body) == body]
     named = [k for k in there if new[k].short == found.short and k[0] != key[0]]
     likewise = [k for k in there if k[0] == key[0] and new[k].short == found.short]
     return next(iter([*same, *likewise, *named]), None)
+
+
+def _seen(before: str, now: str) -> bool:
+    """A test of the one file is still collected in the other one."""
+    return not _COLLECTED.search(before) or bool(_COLLECTED.search(now)) or not now.endswith(".py")
 
 
 def _pair(
@@ -136,7 +140,7 @@ def _pair(
     moved: bool = False,
 ) -> Pair:
     skips = _worst(before.skip, whole.get((path, True), "")), _worst(after.skip, whole.get((now, False), ""))
-    return Pair(now, before, after, moved, skips)
+    return Pair(now, before, after, moved, path, skips)
 
 
 def _worst(*skips: Skip) -> Skip:
@@ -161,13 +165,16 @@ def odd(tests: Tests, changes: Sequence[FileChange], intent: Intent) -> list[Odd
 def _deleted(tests: Tests, changes: Sequence[FileChange], intent: Intent) -> Iterator[Oddity]:
     lost = _removed_names(changes)
     files = {posixpath.splitext(posixpath.basename(c.path))[0] for c in changes if c.gone and roles.is_product(c.path)}
-    kept = sum((t.asserts for _, t in tests.new), Counter[str]()) + sum(
-        (p.after.asserts for p in tests.pairs), Counter()
-    )
     rewritten = _rewritten(tests)
+    still = sum((pair.after.asserts for pair in tests.pairs), Counter[str]())
     for path, test in tests.gone:
+        kept = sum((t.asserts for where, t in tests.new if _seen(path, where)), still)
         weight, why = _why_gone(path, test, lost, files, kept, rewritten, intent)
         yield Oddity(oddity.DELETED, path, test.line, test.name, why, weight)
+    for pair in tests.pairs:
+        top = pair.path.partition("/")[0]
+        if pair.was.partition("/")[0] != top and top != "tests":
+            yield Oddity(oddity.DELETED, pair.was, 0, pair.before.name, f"now in {pair.path}", "doubtful")
     for path, name in tests.hidden:
         yield Oddity(oddity.DELETED, path, 0, name, "another test of the same name hides it")
 
@@ -220,8 +227,12 @@ def _defined(changes: Sequence[FileChange], before: bool) -> frozenset[str]:
 def _skipped(tests: Tests, intent: Intent) -> Iterator[Oddity]:
     for pair in tests.pairs:
         then, now = pair.skip
+        marks = sorted(pair.after.marks - pair.before.marks)
         if _weigh(now) > _weigh(then):
             yield _skip(pair.path, pair.after, now, intent, "ran before")
+        elif marks:
+            why = f"it is marked {', '.join(marks)} now"
+            yield Oddity(oddity.SKIPPED, pair.path, pair.after.line, pair.after.name, why, "doubtful")
     unrun = [(path, test) for path, test in tests.new if test.skip == "always"]
     for path, test in unrun:
         # a new test that never runs is no test; beside others that do it is only a promise
