@@ -106,7 +106,7 @@ def is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(handle)
+        _let_go(handle)
     return False
 
 
