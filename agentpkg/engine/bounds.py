@@ -1,6 +1,6 @@
 """What bounds one session while it runs, and the signs of life that its supervisor leaves meanwhile."""
 
-import tempfile
+import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,8 +40,9 @@ class Bounds:
     @cached_property
     def rooms(self) -> Rooms:
         """Watches for a disk that is full."""
-        elsewhere = (Path(tempfile.gettempdir()), Path.home())
-        return Rooms((self.plan.worktree, Path(self.plan.private), *elsewhere))
+        # not by tempfile, which finds no folder at all on a full disk, nor by whose home it is, which nobody may know
+        elsewhere = (os.environ.get("TMPDIR") or "/tmp", os.environ.get("HOME") or "/")
+        return Rooms((self.plan.worktree, Path(self.plan.private), *map(Path, elsewhere)))
 
     def chosen(self) -> list[limits.Limit]:
         """Those of the session, and those of all sessions together."""
