@@ -95,6 +95,17 @@ def lock(path: Path, timeout: float | None = None, *, shared: bool = False, what
         _let_go(handle)
 
 
+def temporary_folder() -> str:
+    """The folder for temporary files, by the environment alone.
+
+    ``tempfile.gettempdir()`` looks by writing, and says that there is none where the disk is full: an error that
+    nobody takes for a full disk.
+    """
+    named = (*(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")), "/tmp", "/var/tmp")
+    good = (folder for folder in named if folder and os.access(folder, os.W_OK | os.X_OK))
+    return next(good, os.curdir)
+
+
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock on a file; a look that makes nothing, and keeps others out for a moment only."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import BadInput, Busy
-from agentpkg.files import lock, read_bounded, remove_tree, write_atomic
+from agentpkg.files import lock, read_bounded, remove_tree, temporary_folder, write_atomic
 from tests.support.wait import until
 
 HOLDER = """
@@ -127,3 +127,12 @@ def test_a_lock_is_free_at_the_end_of_its_block_whoever_still_has_its_descriptor
     with lock(tmp_path / "lock", timeout=0):
         pass
     os.close(copy)
+
+
+def test_the_folder_for_temporary_files_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert temporary_folder() == str(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    monkeypatch.setenv("TEMP", str(tmp_path))
+    assert temporary_folder() == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []

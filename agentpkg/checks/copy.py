@@ -21,7 +21,7 @@ from agentpkg import proc
 from agentpkg.checks.base import ReviewContext
 from agentpkg.checks.tree import Blob
 from agentpkg.core.errors import DISK_FULL, Interrupted, Lacking
-from agentpkg.files import remove_tree
+from agentpkg.files import remove_tree, temporary_folder
 from agentpkg.git.repo import Git
 from agentpkg.proc import kill_marked
 
@@ -122,7 +122,7 @@ def place(outside: Sequence[Path]) -> Path:
         Lacking: when all of them do.
     """
     barred = [Path(os.path.realpath(path)) for path in outside]
-    for name in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+    for name in (temporary_folder(), "/tmp", "/var/tmp"):
         folder = Path(os.path.realpath(name))
         if os.access(folder, os.W_OK | os.X_OK) and not any(folder.is_relative_to(path) for path in barred):
             return folder

@@ -9,6 +9,7 @@ from pathlib import Path
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.engine import budgets
 from agentpkg.engine.plan import SessionPlan
+from agentpkg.files import temporary_folder
 from agentpkg.ledger.ledger import Ledger
 from agentpkg.proc import Pen, make_pen
 from agentpkg.sessions import limits
@@ -40,8 +41,8 @@ class Bounds:
     @cached_property
     def rooms(self) -> Rooms:
         """Watches for a disk that is full."""
-        # not by tempfile, which finds no folder at all on a full disk, nor by whose home it is, which nobody may know
-        elsewhere = (os.environ.get("TMPDIR") or "/tmp", os.environ.get("HOME") or "/")
+        # not by whose home it is, which nobody may know
+        elsewhere = (temporary_folder(), os.environ.get("HOME") or "/")
         return Rooms((self.plan.worktree, Path(self.plan.private), *map(Path, elsewhere)))
 
     def chosen(self) -> list[limits.Limit]:

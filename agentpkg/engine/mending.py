@@ -13,7 +13,7 @@ from agentpkg.checks.copy import abandoned, sweep
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.engine import recovery
 from agentpkg.engine.project import Project
-from agentpkg.files import remove_tree
+from agentpkg.files import remove_tree, temporary_folder
 from agentpkg.git.relocation import follow, moved_from
 from agentpkg.git.stale import remove_stale_locks, stale_locks
 from agentpkg.git.worktrees import drop_admin, ensure_excluded, is_excluded, refs_lock, vanished
@@ -145,9 +145,7 @@ def _folders(project: Project) -> Repair:
 
 
 def _copies(project: Project) -> Repair:
-    import tempfile
-
-    place, what = Path(tempfile.gettempdir()), "the copy of a review that was killed"
+    place, what = Path(temporary_folder()), "the copy of a review that was killed"
     found = [f"{folder} is {what}" for folder in abandoned(place)]
     return Repair(found, lambda: [f"removed {folder}, {what}" for folder in sweep(place)])
 

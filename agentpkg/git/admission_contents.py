@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from agentpkg.files import temporary_folder
 from agentpkg.git.admission_policy import Finding
 from agentpkg.git.diff import EXECUTABLE, FILE, LINK, Commit, Entry, parse_commit, read_objects, stream_objects
 from agentpkg.git.links import escapes
@@ -53,7 +54,7 @@ def read_contents(
     links = {e.blob for e in entries if e.mode == LINK}
     wanted = dict.fromkeys([*ids, *(e.blob for e in entries)])
     out = Contents()
-    with tempfile.TemporaryFile() as request:
+    with tempfile.TemporaryFile(dir=temporary_folder()) as request:
         request.write("".join(f"{sha}\n" for sha in wanted).encode())
         request.seek(0)
         with git.process("cat-file", "--batch", stdin=request, timeout=timeout) as child:

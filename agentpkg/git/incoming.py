@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from agentpkg.files import sync_folder
+from agentpkg.files import sync_folder, temporary_folder
 from agentpkg.git.repo import TIMEOUT, Git, failure
 
 #: what git may not believe of a source that somebody else wrote
@@ -59,7 +59,10 @@ class Incoming:
         pack = ("pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset")
         index = ("index-pack", "--stdin", "--strict", "--fix-thin", f"--max-input-size={max_bytes}")
         source = source.but(config=(*source.config, *_DISTRUST))
-        with tempfile.TemporaryFile() as said, source.process(*pack, timeout=timeout, stderr=said) as sender:
+        with (
+            tempfile.TemporaryFile(dir=temporary_folder()) as said,
+            source.process(*pack, timeout=timeout, stderr=said) as sender,
+        ):
             assert sender.stdin is not None
             with self.git.process(*index, timeout=timeout, stdin=sender.stdout, stderr=said) as receiver:
                 _give(sender.stdin, revisions)

@@ -16,6 +16,7 @@ from typing import Literal
 
 from agentpkg import proc
 from agentpkg.core.errors import AgentpkgError, Lacking
+from agentpkg.files import temporary_folder
 from agentpkg.git.repo import as_user
 
 #: seconds that a signing program may take
@@ -93,7 +94,7 @@ def sign(how: Signing, payload: bytes) -> bytes:
     """
     if not how.key:
         raise SigningFailed("git's configuration names no signing key", "set user.signingKey, or leave audit.sign off")
-    with TemporaryDirectory(prefix="agentpkg-sign-") as folder:
+    with TemporaryDirectory(prefix="agentpkg-sign-", dir=temporary_folder()) as folder:
         argv = _ssh_signing(how.key, Path(folder)) if how.format == "ssh" else _gpg_signing(how.key)
         done = _run(how.program, argv, payload)
     if done.exit_code != 0 or b"-----BEGIN" not in done.stdout:
@@ -134,7 +135,7 @@ def check(how: Signing | None, payload: bytes, signature: bytes) -> Signed:
         Lacking: the program that could tell is missing.
     """
     kind = "ssh" if b"BEGIN SSH SIGNATURE" in signature else "openpgp"
-    with TemporaryDirectory(prefix="agentpkg-verify-") as folder:
+    with TemporaryDirectory(prefix="agentpkg-verify-", dir=temporary_folder()) as folder:
         path = Path(folder) / "signature"
         path.write_bytes(signature)
         if kind == "openpgp":

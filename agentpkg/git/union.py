@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from agentpkg.files import temporary_folder
 from agentpkg.git.repo import Git
 
 #: bytes of a file that is looked at
@@ -43,7 +44,7 @@ def _blob(git: Git, commit: str, path: str) -> bytes | None:
 
 def _both(git: Git, path: str, base: str, ours: str, theirs: str) -> bytes | None:
     versions = [_blob(git, commit, path) for commit in (ours, base, theirs)]
-    with tempfile.TemporaryDirectory(prefix="agentpkg-union-") as folder:
+    with tempfile.TemporaryDirectory(prefix="agentpkg-union-", dir=temporary_folder()) as folder:
         files = [Path(folder) / name for name in ("ours", "base", "theirs")]
         for file, version in zip(files, versions, strict=True):
             if version is None:
@@ -71,7 +72,7 @@ def _kept(lines: Sequence[bytes]) -> Iterator[bytes | None]:
 
 def with_files(git: Git, tree: str, ours: str, files: Mapping[str, bytes]) -> str:
     """A tree with other contents of some files, which keep the mode that they have in ``ours``."""
-    with tempfile.TemporaryDirectory(prefix="agentpkg-union-") as folder:
+    with tempfile.TemporaryDirectory(prefix="agentpkg-union-", dir=temporary_folder()) as folder:
         index = git.but(index=Path(folder) / "index")
         index.run("read-tree", tree)
         for path, data in files.items():

@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from agentpkg.files import temporary_folder
+
 #: bytes; the kernel takes 107 (103 on macOS)
 LONGEST_SOCKET = 100
 #: bytes of one datagram
@@ -48,7 +50,7 @@ def socket_path(state: Path) -> Path:
 
 def _runtime_folder() -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR", "")
-    for candidate in (base, f"/run/user/{os.getuid()}", tempfile.gettempdir(), "/tmp"):
+    for candidate in (base, f"/run/user/{os.getuid()}", temporary_folder(), "/tmp"):
         folder = Path(candidate) / f"agentpkg-{os.getuid()}"
         if candidate and len(os.fsencode(folder)) < LONGEST_SOCKET - 30 and _is_mine(folder):
             return folder
