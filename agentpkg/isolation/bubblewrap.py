@@ -34,9 +34,12 @@ _KERNEL = (
 
 #: what the kernel tells root of everybody: not there inside
 _HIDDEN = (
-    "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats", "/proc/kpagecount",
+    "/proc/kcore", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats", "/proc/kpagecount",
     "/proc/kpageflags", "/proc/kpagecgroup", "/proc/slabinfo", "/proc/vmallocinfo",
 )  # fmt: skip
+
+#: what it tells every user of the user's keyrings
+_KEYS = "/proc/keys"
 
 #: options that older versions lack, with the first version that has each
 _SINCE = {"--size": (0, 7), "--disable-userns": (0, 8)}
@@ -132,11 +135,13 @@ class Arguments:
 
     def _close_kernel(self) -> None:
         """Settings of the kernel below ``/proc`` belong to user 0 of the machine, whom root's sandbox still is there:
-        without this its files could be written, ``core_pattern`` among them, capabilities or not."""
-        for path in _KERNEL:
+        without this its files could be written, ``core_pattern`` among them, capabilities or not. Other users cannot
+        write or read them anyhow, and each mount takes its time."""
+        root = os.geteuid() == 0
+        for path in _KERNEL if root else ():
             if os.path.exists(path):
                 self.read(path)
-        for path in _HIDDEN:
+        for path in (*_HIDDEN, _KEYS) if root else (_KEYS,):
             if os.path.exists(path):
                 self.read(os.devnull, path)
 
