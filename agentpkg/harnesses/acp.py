@@ -19,6 +19,7 @@ KNOWN: Mapping[str, tuple[tuple[str, ...], str]] = {
     "opencode": (("opencode", "acp"), "npm install -g opencode-ai"),
     "goose": (("goose", "acp"), "see github.com/block/goose"),
     "claude-code-acp": (("claude-code-acp",), "npm install -g @zed-industries/claude-code-acp"),
+    "claude-agent-acp": (("claude-agent-acp",), "npm install -g @agentclientprotocol/claude-agent-acp"),
 }
 
 #: variables by program: have it ask before it changes anything, and leave alone what the project's folder would add
@@ -29,15 +30,21 @@ _ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
     },
 }  # fmt: skip
 
+#: the mode in which a program asks before it changes anything, where it begins in another one: the newer adapter of
+#: Claude Code begins in ``auto``, in which its model decides on permissions
+_ASKING = {"claude-code-acp": "default", "claude-agent-acp": "default"}
+
 _WRITES = {
     "gemini": (".gemini",), "opencode": (".local/share/opencode", ".config/opencode", ".cache/opencode"),
-    "goose": (".config/goose", ".local/share/goose"), "claude-code-acp": (".claude", ".claude.json"),
+    "goose": (".config/goose", ".local/share/goose"),
+    **dict.fromkeys(("claude-code-acp", "claude-agent-acp"), (".claude", ".claude.json")),
 }  # fmt: skip
 
 _HOSTS = {
     "gemini": ("generativelanguage.googleapis.com:443", "cloudcode-pa.googleapis.com:443", "oauth2.googleapis.com:443"),
-    "claude-code-acp": ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude.com:443"),
-}
+    **dict.fromkeys(("claude-code-acp", "claude-agent-acp"),
+                    ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude.com:443")),
+}  # fmt: skip
 
 
 class AcpHarness:
@@ -61,7 +68,7 @@ class AcpHarness:
         """``--version``, which all that are known have."""
         found = self.program(agent)
         known = found is not None and os.path.basename(found) in KNOWN
-        return (found, "--version") if found and known and "claude-code-acp" not in found else None
+        return (found, "--version") if found and known and not os.path.basename(found).startswith("claude-") else None
 
     def launch(self, agent: Agent, job: Job) -> Launch:
         """The program for one session. Raises :class:`~agentpkg.core.errors.Lacking` when it is not installed."""
@@ -79,7 +86,7 @@ class AcpHarness:
             env={key: value for key, value in preset.items() if key not in agent.environment},
             reads=(*programs.reads(program), job.prompt_path, job.task_path), hosts=_HOSTS.get(name, ()),
             writes=tuple(os.path.join(programs.home(), place) for place in _WRITES.get(name, ())),
-            files={"options.json": json.dumps(dict(agent.options), default=str)},
+            files={"options.json": json.dumps({"mode": _ASKING.get(name), **agent.options}, default=str)},
         )  # fmt: skip
 
     def reader(self, job: Job | None = None) -> Reader:

@@ -45,27 +45,15 @@ _PROVIDER = frozenset(
 _SIGN_IN = frozenset(("AuthenticationError", "PermissionDeniedError"))
 
 
-class AiderHarness:
+class AiderHarness(programs.Installed):
     """``aider --message-file``."""
 
     name = "aider"
-
-    def problem(self, agent: Agent, repository: str) -> str | None:
-        """Why it cannot be started, None when it can."""
-        return programs.missing(agent, PROGRAM, INSTALL)
-
-    def program(self, agent: Agent) -> str | None:
-        """The program's absolute path."""
-        return programs.find(agent, PROGRAM)
-
-    def version_command(self, agent: Agent) -> tuple[str, ...] | None:
-        """``aider --version``."""
-        found = self.program(agent)
-        return (found, "--version") if found else None
+    called, install = PROGRAM, INSTALL
 
     def launch(self, agent: Agent, job: Job) -> Launch:
         """The program for one session. Raises :class:`~agentpkg.core.errors.Lacking` when it is not installed."""
-        program = programs.require(agent, PROGRAM, INSTALL)
+        program = self.required(agent)
         ignored = "".join(f"{line}\n" for lines in job.scope.forbidden for line in lines)
         return Launch(
             argv=(program, *agent.command[1:], *_arguments(job)), files={"ignore": ignored, "history/.keep": ""},

@@ -68,6 +68,7 @@ class Job:
         isolation: the level that its process will run in.
         resume: the conversation of its last session, as that session's reader told it, None to begin one.
         used: what that conversation has used up so far, as its readers told it.
+        read_only: it only looks: nothing of what it works on may be changed.
         allowance: what it may use, amounts as text by unit (``cost_usd``, ``tokens``), where that is bounded.
         patience: seconds that a call which neither scope nor policy decides waits for a person at most.
     """
@@ -88,6 +89,7 @@ class Job:
     isolation: str = "basic"
     resume: str | None = None
     used: Mapping[str, Any] = field(default_factory=dict)
+    read_only: bool = False
     allowance: Mapping[str, str] = field(default_factory=dict)
     patience: int = 900
 

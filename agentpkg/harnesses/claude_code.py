@@ -38,23 +38,11 @@ _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN",
 _HOSTS = ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude.com:443")
 
 
-class ClaudeCodeHarness:
+class ClaudeCodeHarness(programs.Installed):
     """``claude -p`` with JSON streams in and out, and a hook that knows the package's scope."""
 
     name = "claude-code"
-
-    def problem(self, agent: Agent, repository: str) -> str | None:
-        """Why it cannot be started, None when it can."""
-        return programs.missing(agent, PROGRAM, INSTALL)
-
-    def program(self, agent: Agent) -> str | None:
-        """The program's absolute path."""
-        return programs.find(agent, PROGRAM)
-
-    def version_command(self, agent: Agent) -> tuple[str, ...] | None:
-        """``claude --version``."""
-        found = self.program(agent)
-        return (found, "--version") if found else None
+    called, install = PROGRAM, INSTALL
 
     def sign_in_command(self, agent: Agent) -> tuple[str, ...] | None:
         """``claude auth status``, unless a configured variable signs it in."""
@@ -76,7 +64,7 @@ class ClaudeCodeHarness:
 
     def launch(self, agent: Agent, job: Job) -> Launch:
         """The program for one session. Raises :class:`~agentpkg.core.errors.Lacking` when it is not installed."""
-        program = programs.require(agent, PROGRAM, INSTALL)
+        program = self.required(agent)
         files = dict(_files(job))
         return Launch(
             argv=(program, *agent.command[1:], *_arguments(agent, job, files)), files=files,
@@ -105,7 +93,8 @@ def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
     if job.resume and _kept(job.resume):
         yield from ("--resume", job.resume)
     else:
-        yield from ("--session-id", conversation(job.session))
+        # a look at another one's work is a conversation of its own
+        yield from ("--session-id", conversation(job.folder if job.read_only else job.session))
     if "instructions.md" in files:
         yield from ("--append-system-prompt-file", os.path.join(job.folder, "instructions.md"))
     if job.model:

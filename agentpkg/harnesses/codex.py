@@ -26,23 +26,11 @@ _TEMPORARY = "tmp"
 _LONGEST_INSTRUCTIONS = 32_768
 
 
-class CodexHarness:
+class CodexHarness(programs.Installed):
     """``codex exec`` with its JSON events, in its own sandbox where agentpkg's isolation is no stronger one."""
 
     name = "codex"
-
-    def problem(self, agent: Agent, repository: str) -> str | None:
-        """Why it cannot be started, None when it can."""
-        return programs.missing(agent, PROGRAM, INSTALL)
-
-    def program(self, agent: Agent) -> str | None:
-        """The program's absolute path."""
-        return programs.find(agent, PROGRAM)
-
-    def version_command(self, agent: Agent) -> tuple[str, ...] | None:
-        """``codex --version``."""
-        found = self.program(agent)
-        return (found, "--version") if found else None
+    called, install = PROGRAM, INSTALL
 
     def sign_in_command(self, agent: Agent) -> tuple[str, ...] | None:
         """``codex login status``, unless a configured variable signs it in."""
@@ -59,7 +47,7 @@ class CodexHarness:
 
     def launch(self, agent: Agent, job: Job) -> Launch:
         """The program for one session. Raises :class:`~agentpkg.core.errors.Lacking` when it is not installed."""
-        program = programs.require(agent, PROGRAM, INSTALL)
+        program = self.required(agent)
         scope = guard.scope_text(job.scope, job.worktree, job.patience)
         files = {"scope.json": scope, f"{_TEMPORARY}/.keep": "", f"{ANSWERED}/.keep": ""}
         return Launch(
@@ -118,7 +106,8 @@ def _mode(agent: Agent, job: Job) -> str:
     chosen = agent.options.get("sandbox")
     if isinstance(chosen, str):
         return chosen
-    return "workspace-write" if job.isolation == "basic" else "danger-full-access"
+    own = "read-only" if job.read_only else "workspace-write"
+    return own if job.isolation == "basic" else "danger-full-access"
 
 
 def _hook(job: Job) -> str:

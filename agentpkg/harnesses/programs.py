@@ -51,6 +51,35 @@ def require(agent: Agent, default: str, install: str) -> str:
     return found
 
 
+class Installed:
+    """What the harnesses of one installed program each have in common; a harness adds how it is started and read.
+
+    Attributes:
+        called: the program's name on PATH.
+        install: how to get it, as ``npm install -g …``.
+    """
+
+    called: str
+    install: str
+
+    def problem(self, agent: Agent, repository: str) -> str | None:
+        """Why it cannot be started, None when it can."""
+        return missing(agent, self.called, self.install)
+
+    def program(self, agent: Agent) -> str | None:
+        """The program's absolute path."""
+        return find(agent, self.called)
+
+    def version_command(self, agent: Agent) -> tuple[str, ...] | None:
+        """The program with ``--version``."""
+        found = self.program(agent)
+        return (found, "--version") if found else None
+
+    def required(self, agent: Agent) -> str:
+        """The program's path. Raises :class:`Lacking` when it is not there."""
+        return require(agent, self.called, self.install)
+
+
 def reads(program: str) -> tuple[str, ...]:
     """What a program needs to be read: itself, what it is a link to, and the npm package that is in."""
     real = os.path.realpath(program)

@@ -44,4 +44,4 @@ def test_what_is_out_of_scope_is_refused_and_the_agent_told_why(shop: Shop, mode
     assert not (worktree / "docs").exists()
     refused = [record for record in log_of(shop) if record["kind"] == "permission" and record["decision"] == "refused"]
     assert len(refused) == 1
-    assert "out of scope" in model.asked()[1].text
+    assert any("out of scope" in request.text for request in model.asked()[1:])

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import attach, conversation, dispatch, retries, telling
+from agentpkg.engine import attach, dispatch, retries, telling
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
-from agentpkg.isolation import probe_all
 from agentpkg.proc import run
 from tests.support.clis import agent_shop, claude, cli, committed, log_of
 from tests.support.engine_shop import Shop, ShopFactory
-from tests.support.models import Cut, Fail, Flood, Hang, ModelServer, Say, Shell, Turn, Write
+from tests.support.models import Fail, ModelServer, Say, Shell, Turn, Write
 from tests.support.sessions_jobs import SomeAgent, job
 from tests.support.wait import until
 
@@ -60,52 +59,6 @@ def test_a_write_outside_the_scope_is_refused_with_the_reason_and_it_goes_anothe
     assert len(ended) == 1
 
 
-def test_it_works_in_the_sandbox(shops: ShopFactory, model: ModelServer) -> None:
-    if not probe_all()["strong"].works:
-        pytest.skip("no sandbox here")
-    turns: list[Turn] = [
-        (Write("docs/no.md", "no\n"),),
-        (Write("src/wp01.txt", "one\n"),),
-        committed(),
-        (Say("Done."),),
-    ]
-    shop = _shop(shops, model.play(*turns), level="strong")
-    row = shop.implement("WP01")
-    assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
-    assert "docs/no.md is out of scope" in model.asked()[1].text
-
-
-def test_two_commits_are_both_admitted(shops: ShopFactory, model: ModelServer) -> None:
-    turns: list[Turn] = [
-        (Write("src/wp01.txt", "one\n"),), committed(), (Write("src/wp01b.txt", "two\n"),), committed(more="more"),
-    ]  # fmt: skip
-    row = _shop(shops, model.play(*turns)).implement("WP01")
-    assert (row.state, row.commits) == (State.FOR_REVIEW, 2)
-
-
-def test_one_that_never_commits_has_failed_whatever_it_says(shops: ShopFactory, model: ModelServer) -> None:
-    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), (Say("I committed everything."),)))
-    row = shop.implement("WP01")
-    assert row.state is State.BLOCKED
-    assert "no_commits" in str(row.reason)
-
-
-def test_a_busy_provider_and_a_cut_stream_are_overcome(shops: ShopFactory, model: ModelServer) -> None:
-    turns: list[Turn] = [
-        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), committed(),
-    ]  # fmt: skip
-    shop = _shop(shops, model.play(*turns))
-    row = shop.implement("WP01")
-    assert row.state is State.FOR_REVIEW, row.reason
-
-
-def test_an_overloaded_provider_is_told_as_such(shops: ShopFactory, model: ModelServer) -> None:
-    shop = _shop(shops, model.play((Fail(529, "Overloaded"),), loop=True))
-    row = shop.implement("WP01")
-    assert row.state is State.BLOCKED
-    assert row.reason_class is FailureClass.PROVIDER
-
-
 def test_a_used_up_quota_rests_until_it_opens_again(shops: ShopFactory, model: ModelServer) -> None:
     opens = int(time.time()) + 7200
     shop = _shop(shops, model.play((Fail(429, f"Claude AI usage limit reached|{opens}"),), loop=True))
@@ -122,32 +75,6 @@ def test_without_sign_in_that_is_what_is_said(shops: ShopFactory, model: ModelSe
     row = shop.implement("WP01")
     assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.ENVIRONMENT)
     assert "Not logged in" in str(row.reason)
-
-
-def test_one_that_hangs_is_ended_in_time(shops: ShopFactory, model: ModelServer) -> None:
-    shop = _shop(shops, model.play((Write("src/wp01.txt", "one\n"),), (Hang("stream"),)), agent={"timeout_seconds": 6})
-    row = shop.implement("WP01")
-    assert (row.state, str(row.reason).split(":")[0]) == (State.BLOCKED, "timeout")
-
-
-def test_a_flood_is_kept_within_bounds(shops: ShopFactory, model: ModelServer) -> None:
-    shop = _shop(shops, model.play((Flood(3_000_000), Write("src/wp01.txt", "one\n")), committed()))
-    row = shop.implement("WP01")
-    assert row.state is State.FOR_REVIEW, row.reason
-    assert (shop.state / "sessions" / str(row.session) / "events.jsonl").stat().st_size < 1 << 20
-
-
-def test_the_next_try_goes_on_in_the_same_conversation(shops: ShopFactory, model: ModelServer) -> None:
-    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), committed(), (Say("Done."),))
-    shop = _shop(shops, url)
-    assert shop.implement("WP01").state is State.BLOCKED
-    row = shop.implement("WP01")
-    assert row.state is State.FOR_REVIEW, row.reason
-    assert "A remarkable thought." in model.asked()[1].text
-    sessions = shop.project.ledger.sessions(shop.feature, "WP01")
-    kept = [conversation.of(shop.state / "sessions" / session.id) for session in sessions]
-    assert [one.resumed for one in kept if one] == [False, True]
-    assert len({one.id for one in kept if one}) == 1
 
 
 def test_it_hears_what_it_is_told_while_it_works(shops: ShopFactory, model: ModelServer) -> None:

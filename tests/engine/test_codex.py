@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from agentpkg.core.model import FailureClass, State
-from agentpkg.isolation import probe_all
+from agentpkg.core.model import State
 from tests.support.clis import agent_shop, codex, committed, log_of
 from tests.support.engine_shop import Shop, ShopFactory
-from tests.support.models import Cut, Fail, ModelServer, Say, Shell, Turn, Write
+from tests.support.models import ModelServer, Say, Shell, Turn, Write
 
 pytestmark = pytest.mark.slow
 
@@ -35,21 +34,6 @@ def test_it_does_a_package_in_its_sandbox(shops: ShopFactory, model: ModelServer
     assert "# Mission" in model.asked()[0].text
 
 
-def test_it_works_in_agentpkgs_own_sandbox(shops: ShopFactory, model: ModelServer) -> None:
-    if not probe_all()["strong"].works:
-        pytest.skip("no sandbox here")
-    turns: list[Turn] = [
-        (Write("docs/no.md", "no\n"),),
-        (Write("src/wp01.txt", "one\n"),),
-        committed(),
-        (Say("Done."),),
-    ]
-    shop = _shop(shops, model.play(*turns), level="strong")
-    row = shop.implement("WP01")
-    assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
-    assert "docs/no.md is out of scope" in model.asked()[1].text
-
-
 def test_a_write_outside_the_scope_is_refused_with_the_reason(shops: ShopFactory, model: ModelServer) -> None:
     turns: list[Turn] = [
         (Write("docs/outside.md", "no\n"),), (Write("../above.txt", "no\n"),), (Shell("cargo test --all"),),
@@ -64,37 +48,6 @@ def test_a_write_outside_the_scope_is_refused_with_the_reason(shops: ShopFactory
     refused = [record["text"] for record in log_of(shop) if record["kind"] == "permission"]
     assert len(refused) == 3
     assert not (shop.repo / ".worktrees" / "above.txt").exists()
-
-
-def test_one_that_never_commits_has_failed_whatever_it_says(shops: ShopFactory, model: ModelServer) -> None:
-    row = _shop(shops, model.play((Say("I committed everything."),))).implement("WP01")
-    assert (row.state, str(row.reason).split(":")[0]) == (State.BLOCKED, "no_commits")
-
-
-def test_a_busy_provider_and_a_cut_stream_are_overcome(shops: ShopFactory, model: ModelServer) -> None:
-    turns: list[Turn] = [
-        (Fail(429, "slow down", retry_after=1),), (Write("src/wp01.txt", "one\n"),), (Cut("I was"),), committed(),
-    ]  # fmt: skip
-    row = _shop(shops, model.play(*turns)).implement("WP01")
-    assert row.state is State.FOR_REVIEW, row.reason
-
-
-def test_an_overloaded_provider_is_told_as_such(shops: ShopFactory, model: ModelServer) -> None:
-    row = _shop(shops, model.play((Fail(429, "slow down"),), loop=True)).implement("WP01")
-    assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.PROVIDER), row.reason
-
-
-def test_the_next_try_goes_on_in_the_same_conversation_and_counts_its_own_tokens(
-    shops: ShopFactory, model: ModelServer
-) -> None:
-    url = model.play((Say("A remarkable thought."),), (Write("src/wp01.txt", "one\n"),), committed(), (Say("Done."),))
-    shop = _shop(shops, url)
-    assert shop.implement("WP01").state is State.BLOCKED
-    row = shop.implement("WP01")
-    assert row.state is State.FOR_REVIEW, row.reason
-    assert "A remarkable thought." in model.asked()[1].text
-    used = [row.usage["input_tokens"] for row in shop.project.ledger.sessions(shop.feature, "WP01")]
-    assert used == [1000, 3000]
 
 
 def test_a_projects_own_hooks_are_not_run_and_its_instructions_are_read(shops: ShopFactory, model: ModelServer) -> None:
