@@ -126,6 +126,7 @@ class Definitions:
         policy: what needs an approval, and what is forbidden.
         setup: command lines that make a copy ready for the checks.
         integrity: what findings about tests do.
+        reviewer: the agent that judges what these let pass, and by what: ``review.agent``; empty: none.
     """
 
     checks: tuple[CheckSpec, ...] = ()
@@ -141,6 +142,7 @@ class Definitions:
     policy: Policy = field(default_factory=Policy)
     setup: tuple[str, ...] = ()
     integrity: Integrity = field(default_factory=Integrity)
+    reviewer: Mapping[str, Any] = field(default_factory=dict)
 
     def key(self) -> str:
         """SHA-256, in hex, of the definitions and of who reads them: this program, and its rules."""

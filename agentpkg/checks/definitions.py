@@ -1,6 +1,7 @@
 """From the configuration and a frozen work package to the definitions of its review."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from agentpkg.checks.base import CheckSpec, CoverageSpec, Definitions
 from agentpkg.config.governance import Policy
@@ -31,6 +32,7 @@ def definitions(settings: Settings, policy: Policy, package: WorkPackage, digest
         policy=policy,
         setup=settings.review.setup,
         integrity=settings.review.integrity,
+        reviewer=asdict(settings.review.agent) if settings.review.agent.name else {},
     )
 
 

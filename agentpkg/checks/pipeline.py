@@ -242,6 +242,13 @@ def _binding(finding: Finding, bindings: Bindings) -> dict[str, Any]:
     return {"bound_to": bindings.integrity} if finding.name == SUMMARY else {}
 
 
+def with_finding(context: ReviewContext, store: EvidenceStore, done: Reviewed, finding: Finding) -> Reviewed:
+    """A review with one more finding, which may turn its verdict."""
+    results = _ordered([*done.checks, _record(store, _bound(context), finding)])
+    rejected = any(result.status == "fail" for result in results)
+    return replace(done, checks=tuple(results), verdict=Verdict.CHANGES_REQUESTED if rejected else Verdict.APPROVED)
+
+
 def _bound(context: ReviewContext) -> dict[str, Any]:
     """What every piece of evidence is about."""
     return {

@@ -92,8 +92,9 @@ def agent_named(settings: Settings, name: str | None) -> AgentSettings:
 def effective(loaded: Loaded, feature: Feature, wp: WorkPackage | None = None) -> Effective:
     """What holds for a work package, or for a feature as a whole.
 
-    The order is flag, environment, work package file, the feature's meta, the agent's entry under ``agents``,
-    ``agent`` and ``project``, default. In ``kitty-specs/`` an agent that is not configured is passed over.
+    The order is flag, environment, work package file, its tags (for the agent), the feature's meta, the agent's entry
+    under ``agents``, ``agent`` and ``project``, default. In ``kitty-specs/`` an agent that is not configured is passed
+    over.
     """
     origins: dict[str, str] = {}
     agent = _first("agent", _agent_choices(loaded, feature, wp), origins)
@@ -121,7 +122,12 @@ _Choice = tuple[Any, str]
 
 
 def _agent_choices(loaded: Loaded, feature: Feature, wp: WorkPackage | None) -> list[_Choice]:
-    stated: list[_Choice] = [(wp.agent if wp else None, "work package file"), (_meta(feature, "agent"), "meta")]
+    tags = loaded.settings.agent.tags
+    tag = next((tag for tag in wp.tags if tag in tags), None) if wp else None
+    stated: list[_Choice] = [
+        (wp.agent if wp else None, "work package file"), (tags.get(tag or ""), loaded.origin(f"agent.tags.{tag}")),
+        (_meta(feature, "agent"), "meta"),
+    ]  # fmt: skip
     if feature.lenient:
         known = known_agents(loaded.settings)
         stated = [choice for choice in stated if choice[0] in known]

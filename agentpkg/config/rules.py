@@ -32,9 +32,13 @@ def known_agents(settings: Settings) -> tuple[str, ...]:
 
 
 def _default_agent(settings: Settings) -> Iterator[Broken]:
-    name = settings.agent.harness
-    if name is not None and name not in known_agents(settings):
-        yield ("agent", "harness"), name, "no such agent" + nearest(name, known_agents(settings))
+    chosen: dict[Path, str | None] = {
+        ("agent", "harness"): settings.agent.harness, ("review", "agent", "name"): settings.review.agent.name,
+        **{("agent", "tags", tag): name for tag, name in settings.agent.tags.items()},
+    }  # fmt: skip
+    for path, name in chosen.items():
+        if name is not None and name not in known_agents(settings):
+            yield path, name, "no such agent" + nearest(name, known_agents(settings))
 
 
 def _agent(name: str, agent: AgentDefinition) -> Iterator[Broken]:

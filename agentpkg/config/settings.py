@@ -86,6 +86,8 @@ class Agent:
 
     #: the default agent, by name
     harness: AgentName | None = None
+    #: the agent of packages with a tag, by tag; of several tags of a package the first that is here
+    tags: dict[Name, AgentName] = Field(default_factory=dict)
     timeout_seconds: Positive = 3600
     #: seconds between the polite signal and SIGKILL
     kill_grace_seconds: NotNegative = 30
@@ -202,6 +204,20 @@ class Integrity:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ReviewAgent:
+    """``review.agent``: an agent that judges what all other checks let pass."""
+
+    #: null: none; where it wrote the work itself, or cannot be started, its ``fallback`` is asked
+    name: AgentName | None = None
+    #: it may judge its own work
+    allow_author: StrictBool = False
+    #: after which there is no verdict
+    timeout_seconds: Positive = 900
+    #: severities of findings that keep a candidate from landing
+    refuses: tuple[Literal["blocker", "major", "minor", "note"], ...] = ("blocker", "major")
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Review:
     """``review``: what a candidate must pass."""
 
@@ -211,6 +227,7 @@ class Review:
     coverage: Coverage | None = None
     requirements: Literal["warn", "strict"] = "warn"
     integrity: Integrity = Field(default_factory=Integrity)
+    agent: ReviewAgent = Field(default_factory=ReviewAgent)
     #: for the subject line; ``{wp}`` stands for the package's id, as text
     commit_pattern: CommitPattern = r"^(feat|fix|docs|test|refactor|chore|perf|build)\({wp}\): .+"
 

@@ -127,6 +127,8 @@ class WorkPackage:
     #: names of the secrets it may have; None: all of them
     secrets: tuple[str, ...] | None = None
     agent: str | None = None
+    #: what kind of work it is, in the project's own words: ``agent.tags`` chooses agents by them
+    tags: tuple[str, ...] = ()
     model: str | None = None
     timeout_seconds: int | None = None
     retries: int | None = None

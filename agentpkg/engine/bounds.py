@@ -57,8 +57,8 @@ class Bounds:
         """What the feature's other sessions have used; while the ledger cannot say, what it said last."""
         feature, wp = str(self.plan.job["feature"]), str(self.plan.job["wp"])
         with suppress(AgentpkgError, OSError):
-            rows = [row for row in self.ledger.sessions(feature) if row.id != self.plan.session]
-            self._spent = budgets.spent(self.folder.parent.parent, rows, wp)
+            used = budgets.usages(self.folder.parent.parent, self.ledger, feature, but=self.plan.session)
+            self._spent = budgets.spent(used, wp)
         return self._spent
 
     def _others(self) -> dict[str, Pulse]:

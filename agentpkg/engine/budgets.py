@@ -4,7 +4,7 @@ What is spent is read from the sessions that have ended and, of those that live,
 a budget that is used up may be overdrawn is for the policy (``actions.spending``): never, after a question, or always.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from agentpkg.ledger.reading import Reader
 from agentpkg.sessions.pulse import read_pulse
 
 Amounts = Mapping[str, Decimal]
+
+#: the kind of entry that tells what the review of a package by an agent has used
+REVIEWED = "agent_review"
 
 
 def configured(project: Project, feature: Feature) -> dict[str, dict[str, Decimal]]:
@@ -56,25 +59,31 @@ def usage_of(state: Path, row: SessionRow) -> Mapping[str, Any]:
     return pulse.used if pulse is not None else {}
 
 
-def spent(state: Path, sessions: Iterable[SessionRow], wp: str) -> dict[str, Amounts]:
-    """What a package and its feature have used.
+def usages(state: Path, look: Reader, feature: str, but: str = "") -> list[tuple[str, Mapping[str, Any]]]:
+    """What each session of a feature, and each review by an agent, has used, with its package.
 
     Args:
-        sessions: those of the feature that count.
+        but: a session that does not count.
     """
-    usages = [(row.wp, usage_of(state, row)) for row in sessions]
+    found = [(row.wp, usage_of(state, row)) for row in look.sessions(feature) if row.id != but]
+    reviews = [entry.metadata for entry in look.noted(feature, REVIEWED)]
+    return found + [(str(said.get("wp")), said.get("usage") or {}) for said in reviews]
+
+
+def spent(used: Sequence[tuple[str, Mapping[str, Any]]], wp: str) -> dict[str, Amounts]:
+    """What a package and its feature have used."""
     return {
-        "package": spending.together(usage for name, usage in usages if name == wp).amounts,
-        "feature": spending.together(usage for _, usage in usages).amounts,
+        "package": spending.together(usage for name, usage in used if name == wp).amounts,
+        "feature": spending.together(usage for _, usage in used).amounts,
     }
 
 
-def by_package(state: Path, sessions: Iterable[SessionRow]) -> dict[str, Spent]:
+def by_package(used: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Spent]:
     """What each package has used."""
-    usages: dict[str, list[Mapping[str, Any]]] = {}
-    for row in sessions:
-        usages.setdefault(row.wp, []).append(usage_of(state, row))
-    return {wp: spending.together(found) for wp, found in usages.items()}
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for wp, usage in used:
+        found.setdefault(wp, []).append(usage)
+    return {wp: spending.together(each) for wp, each in found.items()}
 
 
 def over(project: Project, feature: Feature, wp: str, look: Reader | None = None) -> Over | None:
@@ -82,7 +91,7 @@ def over(project: Project, feature: Feature, wp: str, look: Reader | None = None
     if not configured(project, feature) or project.policy.actions.spending == "autonomous":
         return None
     look = look or project.ledger
-    return spending.over(caps(project, feature, wp, look), spent(project.state, look.sessions(feature.id), wp))
+    return spending.over(caps(project, feature, wp, look), spent(usages(project.state, look, feature.id), wp))
 
 
 def require_room(project: Project, feature: Feature, wp: str) -> None:
@@ -134,7 +143,7 @@ def plan(project: Project, feature: Feature, wp: str) -> dict[str, dict[str, str
 def allowance(project: Project, feature: Feature, wp: str) -> dict[str, str]:
     """What one more session of a package may use, amounts as text."""
     found = from_plan(plan(project, feature, wp))
-    rest = spending.left(found, spent(project.state, project.ledger.sessions(feature.id), wp)) if found else {}
+    rest = spending.left(found, spent(usages(project.state, project.ledger, feature.id), wp)) if found else {}
     return {unit: spending.shown(amount) for unit, amount in rest.items()}
 
 

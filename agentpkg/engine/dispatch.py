@@ -8,7 +8,7 @@ of the environment, so that no package is left ``doing`` with nobody at work.
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from agentpkg.engine import (
     room,
     tampering,
     transition,
+    vault,
     walls,
 )
 from agentpkg.engine.gates import require_open
@@ -45,13 +46,9 @@ from agentpkg.harnesses import harness_named
 from agentpkg.harnesses.base import Fault, Job, Launch
 from agentpkg.isolation import Walls
 from agentpkg.prompts import Bundle
-from agentpkg.secrets.providers import Provider, open_providers
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import Resolved, referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
-
-#: seconds that a configured command may take to print a secret
-_SECRET_SECONDS = 30.0
 
 #: where in a session's folder the files of its harness lie
 _HARNESS_FOLDER = "harness"
@@ -186,7 +183,7 @@ def _prepare(project: Project, feature: Feature, wp: str, wish: Wish) -> _Ready:
     chosen_walls = walls.of(project)
     _require_known_secrets(package, agent)
     secrets = resolve_environment(
-        agent.environment, secret_providers(project), package.secrets, project.loaded.variable_places(agent.name)
+        agent.environment, vault.providers(project), package.secrets, project.loaded.variable_places(agent.name)
     )
     base = project.target_tip(chosen.target_branch)
     return _Ready(feature, package, chosen, agent, secrets, chosen_walls, base, wish.fresh)
@@ -224,20 +221,6 @@ def _about_fallbacks(project: Project, agent: AgentSettings) -> list[str]:
         if problem:
             found.append(f"{name}, the fallback of {agent.name}, cannot be started: {problem}")
     return found
-
-
-def secret_providers(project: Project) -> list[Provider]:
-    """Where secrets come from, as configured."""
-    settings = project.settings.secrets
-
-    def run(command: Sequence[str]) -> tuple[int, bytes]:
-        done = proc.run(command, env=project.environ, cwd=project.work_tree, timeout=_SECRET_SECONDS)
-        return done.exit_code, done.stdout
-
-    return open_providers(
-        settings.providers, environ=project.environ, repository=project.work_tree, file=settings.file,
-        command=settings.command, run=run,
-    )  # fmt: skip
 
 
 def _startable(project: Project, feature: str, wp: str) -> PackageRow:

@@ -72,15 +72,22 @@ def enclosure(project: Project) -> Iterator[ReviewWalls]:
     closed = (str(project.work_tree), str(project.repository.common_dir))
     targets = parse_all(settings.isolation.network.allow) if chosen.cuts_network else ()
     with ExitStack() as stack:
-        setup = _way_out(stack, chosen, targets if settings.review.setup else ())
-        network = _way_out(stack, chosen, [target for target in targets if target.local])
+        setup = stack.enter_context(way_out(chosen, targets if settings.review.setup else ()))
+        network = stack.enter_context(way_out(chosen, [target for target in targets if target.local]))
         borrowed = lent(project.repository.objects)
         yield ReviewWalls(chosen, walls.mounts(project), closed, borrowed, setup, network)
 
 
-def _way_out(stack: ExitStack, chosen: Walls, targets: Sequence[Target]) -> Network | None:
+@contextmanager
+def way_out(chosen: Walls, targets: Sequence[Target]) -> Iterator[Network | None]:
+    """For the block, the way to these hosts and no others; None where there are none.
+
+    Raises:
+        Lacking: it cannot be made.
+    """
     if not targets:
-        return None
+        yield None
+        return
     from agentpkg.isolation.proxy import Proxy
 
     proxy: Proxy = Proxy(targets, chosen.network_over == "port")
@@ -88,5 +95,7 @@ def _way_out(stack: ExitStack, chosen: Walls, targets: Sequence[Target]) -> Netw
         proxy.start()
     except OSError as error:
         raise Lacking(f"no way to the network can be made: {error.strerror}", "make room in /tmp") from error
-    stack.callback(proxy.stop)
-    return Network(str(proxy.folder), proxy.sockets, proxy.port, proxy.ports)
+    try:
+        yield Network(str(proxy.folder), proxy.sockets, proxy.port, proxy.ports)
+    finally:
+        proxy.stop()

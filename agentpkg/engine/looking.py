@@ -34,7 +34,8 @@ def see(project: Project, feature: Feature) -> Seen:
             activity=_activity(project, sessions.values()), questions=asked,
             run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, rows.values()),
             life=_lives(project, [s for s in sessions.values() if s.ended_at is None], asked),
-            stages=gates.progress(look, feature, rows), spent=budgets.by_package(project.state, every),
+            stages=gates.progress(look, feature, rows),
+            spent=budgets.by_package(budgets.usages(project.state, look, feature.id)),
             caps=budgets.configured(project, feature), parked=retries.parked(project, every),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from agentpkg import proc
 from agentpkg.core import questions
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.model import SessionRow
-from agentpkg.engine import approvals, conclude, dispatch, fulldisk, lease, merging, room
+from agentpkg.engine import approvals, conclude, fulldisk, lease, merging, room, vault
 from agentpkg.engine.insisting import insist
 from agentpkg.engine.lease import is_dead
 from agentpkg.engine.plan import FILE as plan_file
@@ -124,7 +124,7 @@ def _redactor(project: Project, plan: SessionPlan) -> Redactor | None:
     asked = {name: f"${{{{ secrets.{name} }}}}" for name in plan.secret_names}
     assert referenced(asked) == set(plan.secret_names)
     try:
-        found = resolve_environment(asked, dispatch.secret_providers(project)) if asked else None
+        found = resolve_environment(asked, vault.providers(project)) if asked else None
         copied = provision.values(project.repository, project.settings.worktree.copy)
     except BadInput:
         return None

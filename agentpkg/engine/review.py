@@ -128,6 +128,8 @@ def judge(project: Project, draft: Draft, cancelled: Cancelled) -> Made:
         extra = [_isolation(project, row, walls.level), *_united(made)]
         known = Known(_results(project, row), store)
         done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra, known=known)
+    if isinstance(done, pipeline.Reviewed):
+        done = _by_agent(project, row, package, about, store, done, cancelled)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code)
     return (
@@ -253,6 +255,21 @@ def _results(project: Project, row: PackageRow) -> list[CheckResult]:
     """What the package's last reviews found, the newest first."""
     recent = project.ledger.reviews(row.feature, row.wp)[-_RECENT:]
     return [result for review in reversed(recent) for result in review.checks]
+
+
+def _by_agent(
+    project: Project, row: PackageRow, package: WorkPackage, about: ReviewContext, store: EvidenceStore,
+    done: pipeline.Reviewed, cancelled: Cancelled,
+) -> pipeline.Reviewed | pipeline.NoVerdict:  # fmt: skip
+    """The review with the word of the configured agent, where there is one."""
+    if project.settings.review.agent.name is None:
+        return done
+    from agentpkg.engine import agent_review
+
+    found = agent_review.judge(project, row, package, about, done, cancelled)
+    if found is None or isinstance(found, pipeline.NoVerdict):
+        return found or done
+    return pipeline.with_finding(about, store, done, found)
 
 
 def _isolation(project: Project, row: PackageRow, level: str) -> Finding:

@@ -21,7 +21,7 @@ ALWAYS_FORBIDDEN = (".kittify", "features", "kitty-specs")
 KEYS = (
     "work_package_id", "title", "dependencies", "deliverables", "owned_files", "forbidden_paths", "requirement_refs",
     "acceptance", "secrets", "agent", "model", "timeout_seconds", "retries", "estimate", "priority", "approval", "lane",
-    "subtasks",
+    "subtasks", "tags",
 )  # fmt: skip
 
 # digits are ASCII ones, and an id is at most as long as a token of a subject may be
@@ -140,6 +140,8 @@ class _Reader:
             acceptance=_texts(self._clean(fields.texts("acceptance") or [], multiline=True)),
             secrets=self._secrets(),
             agent=self._agent(),
+            # other tools keep tags of their own kinds in that folder's files
+            tags=() if fields.lenient else _texts(fields.texts("tags") or []),
             model=fields.text("model"),
             timeout_seconds=fields.integer("timeout_seconds", 1, _LONGEST),
             retries=fields.integer("retries", 0, 1000),

@@ -76,6 +76,12 @@ def changed_paths(git: Git, old: str, new: str, *, sizes: bool = True) -> list[C
     return _with_sizes(git, changes) if sizes else changes
 
 
+def patch(git: Git, old: str, new: str) -> str:
+    """The changes between two commits as text for people, in one form whatever the user or the repository has set."""
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+    return git.text("diff", *plain, "--end-of-options", old, new)
+
+
 def commit_ids(git: Git, tip: str, *excluded: str, first_parent: bool = False) -> list[str]:
     """Ids of the commits that ``tip`` reaches and none of ``excluded`` does, oldest first."""
     options = ["--topo-order", "--reverse", *(["--first-parent"] if first_parent else [])]

@@ -71,6 +71,9 @@ class Room:
         mounts: as in :class:`Place`.
         closed: folders that are not to be seen as a whole: the user's work tree, the git common dir.
         network: the way out; None: there is none, where the level cuts the network.
+        programs: what else must be readable, and executable where it is a program.
+        states: as in :class:`Place`: copies of them lie in the home.
+        sealed: the project's files may be read alone.
     """
 
     root: str
@@ -82,6 +85,9 @@ class Room:
     mounts: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
     network: Network | None = None
+    programs: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    sealed: bool = False
 
 
 class Status(Protocol):

@@ -88,12 +88,14 @@ class Medium:
 
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
         """The same around a copy."""
-        tools, needs = tools_of(env, room.closed, (_PYTHON,), (*room.mounts, *room.reads))
+        tools, needs = tools_of(env, room.closed, (*room.programs, _PYTHON), (*room.mounts, *room.reads))
         inner = {**inner_environment({**needs, **env}, tools), "HOME": room.home, "TMPDIR": room.temporary}
-        writes = (room.root, room.home, room.temporary, *room.writes)
+        settings_copies(room.states, env.get("HOME", "/"), room.home)
+        writes = (*(() if room.sealed else (room.root,)), room.home, room.temporary, *room.writes)
         # an interpreter finds a module by listing the folder that it lies in
         lists = {os.path.dirname(path) for path in room.reads}
-        return _launched(argv, inner, (*tools.paths, *room.reads), writes, room.network, lists)
+        reads = (*tools.paths, *room.programs, *room.reads, *((room.root,) if room.sealed else ()))
+        return _launched(argv, inner, reads, writes, room.network, lists)
 
     def reader(
         self, program: str, reads: tuple[str, ...], writes: tuple[str, ...], facts: Mapping[str, str]

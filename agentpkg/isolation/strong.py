@@ -74,12 +74,15 @@ class Strong:
 
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
         """bwrap around a command in a copy: nothing of the repository but objects, nothing writable but the copy."""
-        tools, needs = tools_of(env, room.closed, _way_out_needs(room.network), (*room.mounts, *room.reads))
+        programs = (*room.programs, *_way_out_needs(room.network))
+        tools, needs = tools_of(env, room.closed, programs, (*room.mounts, *room.reads))
         out = _begun(facts, tools)
         out.write(room.home, bubblewrap.HOME)
+        for path, copy in settings_copies(room.states, env.get("HOME", "/"), room.home).items():
+            out.write(copy, path)
         for path in (room.temporary, *room.writes):
             out.write(path)
-        out.write(room.root, room.seen_as)
+        (out.guard if room.sealed else out.write)(room.root, room.seen_as)
         inner = {
             **inner_environment({**needs, **env}, tools), "HOME": bubblewrap.HOME, "TMPDIR": room.temporary,
             "PWD": room.seen_as,

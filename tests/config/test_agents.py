@@ -43,6 +43,16 @@ def test_built_in_agents_need_no_entry_and_can_be_changed_by_one() -> None:
     assert known_agents(settings) == ("mine", "other", "codex", "claude-code", "gemini", "opencode", "aider")
 
 
+def test_a_packages_tags_choose_its_agent_unless_it_names_one() -> None:
+    text = TEXT.replace("agent: {", "agent: {tags: {docs: other, ui: codex}, ")
+    for changes, name in (({"tags": ("api",)}, "mine"), ({"tags": ("ui", "docs")}, "codex"),
+                          ({"tags": ("docs",), "agent": "codex"}, "codex")):  # fmt: skip
+        package = dataclasses.replace(PACKAGE, **changes)
+        assert effective(parse(text, "c.yaml", {}), FEATURE, package).agent == name
+    with pytest.raises(BadInput, match=r"agent.tags.docs: .*no such agent"):
+        parse(text.replace("docs: other", "docs: othr"), "c.yaml", {})
+
+
 def test_an_unknown_agent_is_an_error_with_the_nearest_name_and_none_at_all_another() -> None:
     with pytest.raises(BadInput, match="did you mean `codex`") as caught:
         agent_named(parse(TEXT, "c.yaml", {}).settings, "codx")

@@ -4,8 +4,8 @@ It speaks the Anthropic Messages API, the OpenAI Responses API and OpenAI chat c
 """
 
 from tests.support.models.server import ModelServer, Request
-from tests.support.models.turns import Call, Cut, Edit, Fail, Flood, Hang, Say, Shell, Turn, Write
+from tests.support.models.turns import Call, Cut, Edit, Fail, Flood, Hang, Say, Shell, Tell, Turn, Write
 
 __all__ = [
-    "Call", "Cut", "Edit", "Fail", "Flood", "Hang", "ModelServer", "Request", "Say", "Shell", "Turn", "Write",
+    "Call", "Cut", "Edit", "Fail", "Flood", "Hang", "ModelServer", "Request", "Say", "Shell", "Tell", "Turn", "Write",
 ]  # fmt: skip

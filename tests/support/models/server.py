@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support.models import anthropic, chat, responses
-from tests.support.models.turns import Cut, Fail, Hang, Say, Turn
+from tests.support.models.turns import Cut, Fail, Hang, Say, Tell, Turn
 
 #: the end of a request's path -> who answers it
 _DIALECTS: Mapping[str, Any] = {
@@ -138,6 +138,7 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             self._answer(dialect, body, server.take(request))
 
         def _answer(self, dialect: Any, body: Mapping[str, Any], turn: Turn) -> None:
+            turn = tuple(Say(step.make(json.dumps(body))) if isinstance(step, Tell) else step for step in turn)
             first = turn[0]
             if isinstance(first, Fail):
                 more = {} if first.retry_after is None else {"retry-after": str(first.retry_after)}

@@ -1,6 +1,6 @@
 """What a scripted model does in one turn: values that each dialect of the endpoint puts into its own words."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,13 @@ class Say:
     """Text of the model."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Text that is made from the request's, as JSON text."""
+
+    make: Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Flood:
     size: int = 2_000_000
 
 
-Step = Say | Write | Edit | Shell | Call | Fail | Cut | Hang | Flood
+Step = Say | Tell | Write | Edit | Shell | Call | Fail | Cut | Hang | Flood
 
 #: steps of one answer; Fail, Cut and Hang stand alone or last
 Turn = tuple[Step, ...]

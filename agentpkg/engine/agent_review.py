@@ -1,0 +1,249 @@
+"""The review by an agent: another one than the author, in a sealed copy of the candidate, its verdict read by schema.
+
+It is asked only about what all other checks let pass, and it is one more of them: its findings are a check's result,
+with evidence. What it cannot say in time, or in words that can be read, is no verdict at all: nothing is approved,
+nothing is rejected, and no review cycle is used up.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agentpkg.checks import copy, tree, verdict
+from agentpkg.checks.base import Finding, NoVerdict, ReviewContext, Reviewed
+from agentpkg.config import AgentSettings, agent_named, fallbacks
+from agentpkg.core.errors import AgentpkgError, Interrupted, Lacking
+from agentpkg.core.hosts import parse_all
+from agentpkg.core.model import PackageRow, Verdict, WorkPackage
+from agentpkg.core.scope import Scope
+from agentpkg.engine import budgets, frozen, handoff, transition, vault, walls
+from agentpkg.engine.enclosure import way_out
+from agentpkg.engine.project import Project
+from agentpkg.git.diff import patch
+from agentpkg.git.lent import lent
+from agentpkg.harnesses import harness_named
+from agentpkg.harnesses.base import Job, Launch
+from agentpkg.isolation import Network, Room, Walls, Wrapped
+from agentpkg.secrets.redact import Redactor
+from agentpkg.secrets.resolve import resolve_environment
+from agentpkg.sessions import environment, runner
+from agentpkg.sessions.log import SessionLog
+
+#: how often a reviewer is asked whose answer cannot be read
+_TRIES = 2
+
+#: seconds between being asked to stop and being killed
+_GRACE = 5.0
+
+#: a reviewer changes nothing
+_NOTHING = Scope(forbidden=(("/**",),))
+
+Cancelled = Callable[[], bool]
+
+
+@dataclass
+class _Reviewer:
+    """One reviewer at work on one candidate."""
+
+    project: Project
+    row: PackageRow
+    agent: AgentSettings
+    context: ReviewContext
+    walls: Walls
+    cancelled: Cancelled
+    said: list[str] = field(default_factory=list)
+
+    def ask(self, prompt: str) -> runner.Ended:
+        """Runs the agent in a copy; what it says is in :attr:`said`."""
+        self.said.clear()
+        with copy.throw_away(self.context, cancelled=self.cancelled) as place:
+            folder = place.temporary.parent / "reviewer"
+            secrets = resolve_environment(
+                self.agent.environment, vault.providers(self.project), self.context.wp.secrets,
+                self.project.loaded.variable_places(self.agent.name),
+            )  # fmt: skip
+            job = self._job(place, folder, prompt)
+            launch = self._launch(job, folder, place)
+            hidden = {name: value.reveal() for name, value in secrets.hidden.items()}
+            env = environment.build(self.project.environ, {**secrets.plain, **hidden}, self.agent.name, job)
+            env |= {**launch.env, copy.MARK: place.root.parent.name}
+            with self._inside(launch, env, place) as inside:
+                return self._run(
+                    replace(launch, argv=inside.argv, env={}), inside, job, Redactor(secrets.secrets), place
+                )
+
+    def _job(self, place: copy.Copy, folder: Path, prompt: str) -> Job:
+        # it carries the mark of the author's session: to agentpkg it is an agent, and no person
+        return Job(
+            session=self.row.session or f"review-{place.root.parent.name}", feature=self.row.feature, wp=self.row.wp,
+            attempt=1, repository=str(self.project.work_tree), worktree=str(place.seen_as), prompt=prompt,
+            prompt_path=str(folder / "prompt.md"), task_path=str(folder / "prompt.md"), model=self.agent.model,
+            folder=str(folder / "harness"), private=str(place.root / ".git"), scope=_NOTHING,
+            isolation=self.walls.level, read_only=True,
+        )  # fmt: skip
+
+    def _launch(self, job: Job, folder: Path, place: copy.Copy) -> Launch:
+        launch = harness_named(self.agent.harness).launch(self.agent, job).placed(str(place.root / ".git"))
+        for name, text in {"../prompt.md": job.prompt, **launch.files}.items():
+            path = Path(os.path.normpath(folder / "harness" / name))
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return launch
+
+    @contextmanager
+    def _inside(self, launch: Launch, env: dict[str, str], place: copy.Copy) -> Iterator[Wrapped]:
+        git = self.context.control.git_dir
+        borrowed = map(str, lent(self.project.repository.objects))
+        objects = (str(git / "objects"), str(git.parent.parent / "objects"), *borrowed)
+        hosts = (*self.project.settings.isolation.network.allow, *self.agent.network, *launch.hosts)
+        with way_out(self.walls, parse_all(hosts) if self.walls.cuts_network else ()) as network:
+            inside = self.walls.wrap_room(launch.argv, env, self._room(launch, place, objects, network))
+            try:
+                yield inside
+            finally:
+                inside.close()
+
+    def _room(self, launch: Launch, place: copy.Copy, objects: tuple[str, ...], network: Network | None) -> Room:
+        real = os.path.realpath
+        own = tuple(path for path in launch.reads if path.startswith(f"{place.temporary.parent}/"))
+        return Room(
+            root=real(place.root), seen_as=real(place.seen_as), temporary=real(place.temporary), home=real(place.home),
+            reads=(*objects, *own), programs=tuple(path for path in launch.reads if path not in own),
+            mounts=walls.mounts(self.project), network=network, sealed=True,
+            closed=(str(self.project.work_tree), str(self.project.repository.common_dir)), states=launch.writes,
+        )  # fmt: skip
+
+    def _run(self, launch: Launch, inside: Wrapped, job: Job, redactor: Redactor, place: copy.Copy) -> runner.Ended:
+        folder = (
+            self.project.state / "agent-reviews" / f"{self.row.feature}-{self.row.wp}-{self.context.candidate[:16]}"
+        )
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = SessionLog(folder / "events.jsonl", redactor)
+        group = inside.status.group if inside.status else lambda: None
+        hooks = runner.Hooks(
+            recorded=self._hear, should_stop=lambda: "interrupted" if self.cancelled() else None, group=group
+        )
+        try:
+            ended = runner.run(
+                launch, harness_named(self.agent.harness).reader(job), cwd=place.root, env=inside.env,
+                mark=f"{copy.MARK}={place.root.parent.name}", log=log, redactor=redactor,
+                timeout=self.project.settings.review.agent.timeout_seconds, grace=_GRACE, hooks=hooks,
+                keep=inside.keep,
+            )  # fmt: skip
+        finally:
+            log.close()
+        if why := inside.failed_to_start(ended.exit_code, "\n".join(self.said)):
+            raise Lacking(why, "`agentpkg doctor` tells more; isolation.level can ask for less",
+                          code="isolation_unavailable")  # fmt: skip
+        return ended
+
+    def _hear(self, record: Any) -> None:
+        if record["kind"] in ("text", "output"):
+            self.said.append(str(record["text"]))
+
+
+def judge(
+    project: Project,
+    row: PackageRow,
+    package: WorkPackage,
+    context: ReviewContext,
+    done: Reviewed,
+    cancelled: Cancelled,
+) -> Finding | NoVerdict | None:
+    """What the configured reviewer says of a candidate; None where none is configured.
+
+    Args:
+        done: what the other checks said.
+    """
+    name = project.settings.review.agent.name
+    if name is None:
+        return None
+    if done.verdict is not Verdict.APPROVED:
+        return Finding("specification", f"review by {name}", "skip", "not asked: other checks failed")
+    try:
+        reviewer = _Reviewer(project, row, _chosen(project, row, name), context, walls.of(project), cancelled)
+        _require_budget(project, row)
+        return _asked(reviewer, _subject(project, row, package, context, done))
+    except Interrupted:
+        raise
+    except AgentpkgError as error:
+        return NoVerdict(f"review by {name}", error.message, error.hint, error.code)
+
+
+def _chosen(project: Project, row: PackageRow, name: str) -> AgentSettings:
+    """The reviewer, or the first of its fallbacks that can be started and did not write what it is to judge."""
+    settings = project.settings
+    authors = {session.agent for session in project.ledger.sessions(row.feature, row.wp) if session.commits}
+    barred = set() if settings.review.agent.allow_author else authors
+    why = "it wrote what is to be judged (`review.agent.allow_author` would let it)"
+    for one in fallbacks(settings, name):
+        agent = agent_named(settings, one)
+        problem = why if one in barred else harness_named(agent.harness).problem(agent, str(project.work_tree))
+        if problem is None:
+            return agent
+        why = problem if one not in barred else why
+    raise Lacking(
+        f"no agent can review {row.wp}: {name}: {why}", "name another one in review.agent.name, or a `fallback` of it",
+        code="no_reviewer",
+    )  # fmt: skip
+
+
+def _require_budget(project: Project, row: PackageRow) -> None:
+    found = budgets.over(project, project.read(row.feature), row.wp)
+    if found is not None:
+        raise Lacking(f"nothing is left for a review: {found}", f"raise {found.key}", code="budget_spent")
+
+
+def _subject(
+    project: Project, row: PackageRow, package: WorkPackage, context: ReviewContext, done: Reviewed
+) -> verdict.Subject:
+    digest = frozen.digests(project, row).get("constitution_sha256")
+    rules = frozen.store(project).get(f"sha256:{digest}") if digest else None
+    session = project.ledger.session(row.session) if row.session else None
+    change = patch(context.control, context.base, context.candidate)
+    return verdict.Subject(
+        context.candidate, row.feature, package, context.requirements, change, done.checks,
+        rules.decode("utf-8", "replace") if rules else "",
+        handoff.last_words(project, row, session) if session else "", project.settings.review.agent.refuses,
+    )  # fmt: skip
+
+
+def _asked(reviewer: _Reviewer, subject: verdict.Subject) -> Finding | NoVerdict:
+    prompt, name = verdict.prompt(subject), reviewer.agent.name
+    why = ""
+    for _ in range(_TRIES):
+        ended = reviewer.ask(prompt)
+        _remember(reviewer, ended)
+        if ended.stop == "interrupted":
+            raise Interrupted("the review was stopped", "run it again: agentpkg review")
+        if ended.stop == "timeout":
+            return _none(name, f"it gave no verdict within {reviewer.project.settings.review.agent.timeout_seconds} s")
+        if ended.stop is not None or ended.end.error or (ended.exit_code and ended.end.error is None):
+            return _none(name, ended.end.text or ended.said or f"it ended with {ended.exit_code}")
+        try:
+            answer = verdict.read("\n".join(reviewer.said), subject.candidate)
+        except verdict.Unreadable as error:
+            why = str(error)
+            continue
+        files = [*tree.files(reviewer.context.control, reviewer.context.candidate),
+                 *tree.files(reviewer.context.control, reviewer.context.base)]  # fmt: skip
+        return verdict.judge(answer, subject, name, ended.end.usage, files)
+    return _none(name, why)
+
+
+def _none(name: str, why: str) -> NoVerdict:
+    return NoVerdict(f"review by {name}", f"the reviewer {name} gave none: {why}",
+                     "review again, or name another one in review.agent.name", "no_verdict")  # fmt: skip
+
+
+def _remember(reviewer: _Reviewer, ended: runner.Ended) -> None:
+    """What the review has used belongs to the package's spending."""
+    project, row = reviewer.project, reviewer.row
+    with project.ledger.write() as tx:
+        transition.note(tx, row.feature, budgets.REVIEWED, transition.REVIEWER, {
+            "agent": reviewer.agent.name, "candidate": reviewer.context.candidate, "usage": dict(ended.end.usage),
+        }, wp=row.wp)  # fmt: skip
+    project.poke()
