@@ -19,7 +19,7 @@ from agentpkg.harnesses.programs import mapping, short, telling, unknown
 Said = Mapping[str, Any]
 
 #: the beginning of a request's line, where the line itself was too long to be kept whole
-_BEGINNING = re.compile(r'\{"type":"control_request","request_id":"([\w-]{1,100})"')
+_BEGINNING = re.compile(r'\{\s*"type":\s*"control_request",\s*"request_id":\s*"([\w-]{1,100})"')
 
 
 def request(said: Said, job: Job | None) -> Iterator[SessionEvent | Reply | Ask]:
