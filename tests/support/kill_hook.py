@@ -1,7 +1,8 @@
 """What :mod:`tests.support.engine_kill` installs as ``sitecustomize`` in a process that is to be killed.
 
 The function is wrapped when its module has been executed, before anybody can import it from there. What cannot be
-wrapped (a generator, a function within a function) is found by a profile hook, which slows down the whole process.
+wrapped (a generator, a function within a function or behind a decorator) is found by a profile hook, which slows down
+the whole process.
 """
 
 import os
@@ -46,12 +47,20 @@ def _holders(module: types.ModuleType) -> list[Any]:
 def _arm(module: types.ModuleType) -> None:
     holders = _holders(module)
     found = [vars(one)[_name] for one in holders]
-    if found and all(isinstance(one, types.FunctionType) and not one.__code__.co_flags & _SUSPENDS for one in found):
+    if found and all(map(_plain, found)):
         for holder, function in zip(holders, found, strict=True):
-            if function.__code__.co_name == _name and function.__module__ == _module:
+            if function.__module__ == _module:
                 setattr(holder, _name, _wrapped(function))
         return
     _profile_all()
+
+
+def _plain(function: Any) -> bool:
+    """A function as it was written; what a decorator has put in its place goes by another name."""
+    return (
+        isinstance(function, types.FunctionType) and function.__code__.co_name == _name
+        and not function.__code__.co_flags & _SUSPENDS
+    )  # fmt: skip
 
 
 def _profile_all() -> None:
