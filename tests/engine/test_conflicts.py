@@ -61,9 +61,8 @@ def test_safe_shapes_are_resolved_by_rule_where_the_configuration_says_so_and_sh
     shop.check()
 
 
-@pytest.mark.parametrize(
-    "strategy", ["merge", *(pytest.param(other, marks=pytest.mark.slow) for other in ("squash", "rebase"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["merge", "rebase"])
 def test_a_conflict_says_who_and_where_and_its_agent_mends_it_on_the_branch(shops: ShopFactory, strategy: str) -> None:
     shop = two(shops, strategy)
     if strategy == "rebase":

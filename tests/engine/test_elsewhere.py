@@ -46,6 +46,7 @@ def tips(shop: Shop, bare: Path) -> tuple[str, str, str]:
     return shop.tip(), git(bare, "rev-parse", "main"), git(shop.repo, "rev-parse", "origin/main")
 
 
+@pytest.mark.slow
 def test_packages_land_on_a_remote_to_which_others_push_all_the_while(shops: ShopFactory, bare: Path) -> None:
     other = bare.parent / "other"
     shop = away(shops, bare, "WP01", "WP02", "WP03", checks="{name: tests, run: sh check.sh}")
@@ -66,6 +67,7 @@ def test_packages_land_on_a_remote_to_which_others_push_all_the_while(shops: Sho
     shop.check()
 
 
+@pytest.mark.slow
 def test_a_push_that_is_refused_is_an_outcome_and_a_local_target_ahead_is_told(shops: ShopFactory, bare: Path) -> None:
     shop = away(shops, bare, "WP01")
     hook = bare / "hooks" / "pre-receive"
@@ -88,6 +90,7 @@ def test_a_push_that_is_refused_is_an_outcome_and_a_local_target_ahead_is_told(s
     shop.check()
 
 
+@pytest.mark.slow
 def test_a_landing_that_was_pushed_and_killed_is_recorded_once_the_remote_answers(
     shops: ShopFactory, bare: Path
 ) -> None:

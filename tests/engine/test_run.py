@@ -410,6 +410,7 @@ def test_a_package_that_changed_the_repository_waits_for_a_person_and_the_doctor
     assert "hooks/post-checkout appeared" in told[0].detail
 
 
+@pytest.mark.slow
 def test_packages_that_own_the_same_files_do_not_work_side_by_side_and_one_that_fails_holds_up_nobody(
     shops: ShopFactory,
 ) -> None:

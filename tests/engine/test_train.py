@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from agentpkg.core.model import State, Verdict
 from agentpkg.engine import queueing
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
@@ -31,6 +33,7 @@ until [ $(ls {tools}/met | wc -l) -ge 2 ]; do :; done
 """
 
 
+@pytest.mark.slow
 def test_a_train_keeps_the_target_green_and_one_that_fails_holds_up_nobody(shops: ShopFactory, tmp_path: Path) -> None:
     shop = sown(shops, tmp_path, 6)
     # all wait for review when the run begins
