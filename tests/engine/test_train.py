@@ -11,7 +11,7 @@ from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 
 
-def sown(shops: ShopFactory, tmp_path: Path, count: int) -> Shop:
+def sown(shops: ShopFactory, count: int) -> Shop:
     """Packages that all may land but for: WP03 always fails, WP02 only with WP01 there, WP05 conflicts with WP04."""
     shop = shops({}, cycles=1, checks="{name: tests, run: sh check.sh}")
     (shop.repo / "check.sh").write_text(CHECK.format(tools=shop.tools))
@@ -35,7 +35,7 @@ until [ $(ls {tools}/met | wc -l) -ge 2 ]; do :; done
 
 @pytest.mark.slow
 def test_a_train_keeps_the_target_green_and_one_that_fails_holds_up_nobody(shops: ShopFactory, tmp_path: Path) -> None:
-    shop = sown(shops, tmp_path, 6)
+    shop = sown(shops, 6)
     # all wait for review when the run begins
     for wp in ("WP01", "WP02", "WP03", "WP04", "WP05", "WP06"):
         shop.implement(wp)
