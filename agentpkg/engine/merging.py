@@ -154,6 +154,8 @@ def catch_up(project: Project, target: str) -> bool:
     """
     if project.settings.merge.remote is None:
         return False
+    # a first dispatch may be the first thing that happens here
+    project.repository.make_state()
     with _landing_lock(project):
         return elsewhere.catch_up(project, target)
 
