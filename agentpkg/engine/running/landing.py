@@ -61,6 +61,7 @@ def collect(scene: Scene) -> None:
     for wp, error in scene.lane.collect():
         if error is not None and fulldisk.is_full(error, scene.project.state):
             full = error
+            scene.train.forget(wp)
         elif error is not None:
             scene.refusals.refuse(scene.project, scene.project.row(scene.feature.id, wp), error)
         else:

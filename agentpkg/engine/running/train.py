@@ -164,6 +164,13 @@ class Train:
             base = car.carries or base
         return found
 
+    def forget(self, wp: str) -> None:
+        """Has a package judged anew: what kept its checks from a verdict may be over."""
+        for car in self.cars:
+            if car.wp == wp:
+                car.drop()
+        self.cars = [car for car in self.cars if car.wp != wp]
+
     def overtaken(self, wp: str) -> bool:
         """Counts that a car came to a target that was elsewhere; True when that has happened too often."""
         self._missed[wp] += 1
