@@ -188,13 +188,16 @@ def main(folder: Path, what: str, rooms: list[int]) -> None:
     (folder / "tmp").mkdir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
     shops = ShopFactory(folder)
-    for room in rooms:
-        said = (
-            births(disk, room) if what == "births"
-            else builds(disk, shops, room) if what == "builds"
-            else verb(disk, shops(), what, room)
-        )  # fmt: skip
-        print(f"{what} with {room} KiB: {said}", flush=True)
+    try:
+        for room in rooms:
+            said = (
+                births(disk, room) if what == "births"
+                else builds(disk, shops, room) if what == "builds"
+                else verb(disk, shops(), what, room)
+            )  # fmt: skip
+            print(f"{what} with {room} KiB: {said}", flush=True)
+    finally:
+        shops.close()
 
 
 if __name__ == "__main__":
