@@ -315,6 +315,7 @@ class Supervisor:
         from agentpkg.engine.conclude import enclosing
         from agentpkg.git.diff import changed_paths, commits
         from agentpkg.git.doubt import objects_in_doubt
+        from agentpkg.git.finite import require_finite
         from agentpkg.git.repo import GitFailed
         from agentpkg.relay import client
 
@@ -327,6 +328,7 @@ class Supervisor:
         try:
             walls = enclosing(self.plan)((self.control.git_dir, self.repository.objects, objects), ())
             git = self.control.but(alternates=(objects,), prefix=walls)
+            require_finite(git, [tip])
             fresh = [c for c in commits(git, tip, since, self.plan.base) if len(c.parents) < 2][:100]
             files = len(changed_paths(git, self.plan.old_head, tip, sizes=False))
         except GitFailed:

@@ -21,6 +21,7 @@ from agentpkg.git.admission_policy import Finding, Guard, Rule
 from agentpkg.git.diff import TREE, Commit, Entry, changed_paths, each_commit
 from agentpkg.git.discover import Repository
 from agentpkg.git.doubt import objects_in_doubt
+from agentpkg.git.finite import require_finite
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.incoming import Incoming, incoming
 from agentpkg.git.private import private_tip
@@ -160,6 +161,7 @@ class _Admission:
             arrived.receive(source, self.tip, excluded, max_bytes=limits.pack_bytes, timeout=limits.seconds)
             parents = _new_commits(arrived.git, self.tip, excluded, limits.seconds)
             ids = list(parents)
+            require_finite(arrived.git, [*ids, self.tip], limits.seconds)
             changes = dict(each_commit(arrived.git, ids, limits.seconds))
             contents = read_contents(arrived.git, ids, changes, request.secrets, limits.seconds)
             if contents.commits.keys() != parents.keys():

@@ -22,6 +22,7 @@ from agentpkg.git.control import mirror
 from agentpkg.git.diff import changed_paths
 from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.doubt import objects_in_doubt
+from agentpkg.git.finite import require_finite
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.private import private_tip
 from agentpkg.git.quarantine import BRANCHES, adopt_objects, open_quarantine, plain_names
@@ -329,6 +330,7 @@ def _tree_of_files(git: Git, head: str, start: Path | None, seconds: float) -> s
         start: an index that knows of unchanged files; anything may be in it, or in its place.
     """
     assert git.index is not None
+    require_finite(git, [head])
     taken = start is not None and _take_index(start, git.index)
     # without one that git can read, all files are read anew
     if not taken or git.run("read-tree", "--reset", head, ok=(0, 128), timeout=seconds).returncode:

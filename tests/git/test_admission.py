@@ -541,3 +541,18 @@ def test_a_secret_in_pieces_is_refused_wherever_they_are_and_known_ones_do_not_c
         ("", "the secret TOKEN comes in pieces, of which this holds some"),
     }
     assert SECRET[:8] not in str(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_tree_that_a_few_objects_make_endless_is_refused(session: Session, undone: bool) -> None:
+    blob = session.plumb("hash-object", "-w", "--stdin", stdin=b"x")
+    tree = session.plumb("mktree", stdin="".join(f"100644 blob {blob}\tf{n}\n" for n in range(10)).encode())
+    for _ in range(8):
+        tree = session.plumb("mktree", stdin="".join(f"040000 tree {tree}\td{n}\n" for n in range(10)).encode())
+    before = session.plumb("rev-parse", "HEAD")
+    tip = session.plumb("commit-tree", tree, "-p", "HEAD", "-m", "feat(WP02): bomb")
+    if undone:
+        tip = session.plumb("commit-tree", f"{before}^{{tree}}", "-p", tip, "-m", "fix(WP02): no bomb")
+    session.move(tip)
+    assert "more files than can be looked at" in str(session.refused("objects"))

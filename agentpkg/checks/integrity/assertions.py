@@ -1,6 +1,7 @@
 """What a Python test asserts, and how much of it could fail."""
 
 import ast
+import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -32,13 +33,39 @@ def of(function: Function, helpers: Mapping[str, Function], depth: int = 2) -> t
     """
     texts: Counter[str] = Counter()
     total = 0
+    known = _Names(function)
     for node, times, swallowed in _walk(function.body, 1, False):
-        for text, strength in _found(node, helpers, depth):
+        for text, strength in _found(known.spelt_out(node), helpers, depth):
             kept = VACUOUS if swallowed else strength
             total += kept * times
             if kept:
                 texts[text] += times
     return texts, total
+
+
+class _Names(ast.NodeTransformer):
+    """Puts what a name was given, where it was given something once and that is a call, in the name's place."""
+
+    def __init__(self, function: Function) -> None:
+        given = [n for n in ast.walk(function) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
+        names = Counter(n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        self._values = {
+            node.targets[0].id: node.value
+            for node in given
+            if isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)
+            and names[node.targets[0].id] == 1
+        }  # fmt: skip
+
+    def spelt_out(self, node: ast.stmt) -> ast.stmt:
+        """An assertion that compares, with its names replaced; anything else as it is."""
+        if not isinstance(node, ast.Assert) or not isinstance(node.test, ast.Compare):
+            return node
+        spelt = self.visit(copy.deepcopy(node.test))
+        same = len(spelt.ops) == 1 and _same_call(spelt.left, spelt.comparators[0])
+        return ast.copy_location(ast.Assert(spelt, node.msg), node) if same else node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._values.get(node.id, node) if isinstance(node.ctx, ast.Load) else node
 
 
 def _walk(body: list[ast.stmt], times: int, swallowed: bool) -> Iterator[tuple[ast.stmt, int, bool]]:
@@ -143,7 +170,8 @@ def _compared(test: ast.Compare) -> int:
         return PRESENT
     if isinstance(op, ast.Eq | ast.Is):
         left = ast.unparse(test.left)
-        if _vague(right):
+        # of the same call: only that it says the same twice
+        if _vague(right) or _same_call(test.left, right):
             return PRESENT
         return BOUNDED if left.startswith(("type(", "len(")) else EXACT
     if isinstance(op, ast.NotEq) and nothing:
@@ -161,6 +189,10 @@ def _vague(right: ast.expr) -> bool:
     values = [v.value for v in wide if isinstance(v, ast.Constant)]
     loose = name.endswith("approx") and any(isinstance(v, int | float) and v >= _WIDE for v in values)
     return loose or (not call and name.rpartition(".")[2] == "ANY")
+
+
+def _same_call(left: ast.expr, right: ast.expr) -> bool:
+    return ast.dump(left) == ast.dump(right) and any(isinstance(n, ast.Call) for n in ast.walk(left))
 
 
 def _raises(context: ast.expr) -> Iterator[tuple[str, int]]:

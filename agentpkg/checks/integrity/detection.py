@@ -21,6 +21,16 @@ _PLACES = (
     "traceback.format_stack", "__main__", "gc.get_objects", "psutil", "sys.gettrace",
 )  # fmt: skip
 
+#: of callers, these say it too
+_CALLERS = re.compile(r"^tests?$|^test_?$")
+_STACKS = (
+    "inspect.stack",
+    "inspect.currentframe",
+    "sys._getframe",
+    "traceback.extract_stack",
+    "traceback.format_stack",
+)
+
 _ELSEWHERE = re.compile(
     r"process\.env\.(JEST_WORKER_ID|VITEST)|process\.env\[['\"](JEST_WORKER_ID|VITEST)"
     r"|typeof\s+(jest|vi|vitest|describe|it|expect|mocha)\b|globalThis\.(jest|describe|it|expect)\b|global\.(jest|describe|it)\b"
@@ -84,9 +94,11 @@ def _asked(node: ast.AST) -> Iterator[tuple[int, str]]:
     text = ast.unparse(whole)
     if len(text) > 600 or not any(place in text for place in _PLACES):
         return
+    callers = any(place in text for place in _STACKS)
     for part in ast.walk(whole):
         words = _folded(part)
-        if words and _RUNNERS.match(words) and posixpath.splitext(words)[1] not in (".md", ".txt"):
+        said = words and (_RUNNERS.match(words) or (callers and _CALLERS.match(words)))
+        if words and said and posixpath.splitext(words)[1] not in (".md", ".txt"):
             line = getattr(part, "lineno", getattr(node, "lineno", 0))
             yield line, text[:60]
 

@@ -45,6 +45,11 @@ class TestFacts:
     marks: frozenset[str] = frozenset()
 
     @property
+    def hollow(self) -> bool:
+        """It asserts no more than that something is there."""
+        return self.strength <= PRESENT * sum(self.asserts.values())
+
+    @property
     def short(self) -> str:
         """The name without its class."""
         return self.name.rpartition(".")[2]

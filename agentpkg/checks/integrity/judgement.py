@@ -15,6 +15,8 @@ from agentpkg.core.model import CheckStatus
 
 #: so many mutants that nothing notices are no accident
 _FEW = 2
+#: one noticed among so many that were not says no more than none
+_SELDOM = 5
 _SHOWN = 50
 #: the finding that sums up
 SUMMARY = "integrity"
@@ -92,7 +94,9 @@ def _revert(tests: Tests, tried: Tried) -> Iterator[Oddity]:
 
 def _mutants(tests: Tests, tried: Tried) -> Iterator[Oddity]:
     survived = tried.survived
-    none = not tried.killed and len(survived) >= _FEW and bool(tests.new or tests.changed)
+    few = len(survived) >= _FEW and bool(tests.new or tests.changed)
+    # that a test notices when nothing comes back says little where none asks what does
+    none = few and (tried.killed * _SELDOM <= len(survived) or tests.hollow)
     for mutant in survived:
         yield Oddity(
             oddity.MUTANTS, mutant.path, mutant.line, mutant.what, "no test notices", "grave" if none else "odd"

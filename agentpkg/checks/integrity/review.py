@@ -5,7 +5,18 @@ from collections.abc import Sequence
 from agentpkg.checks import changes as lines_of
 from agentpkg.checks.base import CheckSpec, Finding, ReviewContext
 from agentpkg.checks.command import Bench, Ran
-from agentpkg.checks.integrity import change, detection, judgement, mutants, probes, roles, running, surroundings, tests
+from agentpkg.checks.integrity import (
+    answers,
+    change,
+    detection,
+    judgement,
+    mutants,
+    probes,
+    roles,
+    running,
+    surroundings,
+    tests,
+)
 from agentpkg.checks.integrity.change import FileChange
 from agentpkg.checks.integrity.failures import Looked
 from agentpkg.checks.integrity.judgement import Tried
@@ -37,7 +48,8 @@ def check(
     known = tests.read(changed)
     commands = [one.spec.run for one in looked.ran]
     found = [
-        *tests.odd(known, changed, plan), *detection.odd(changed), *running.odd(changed, plan, from_target),
+        *tests.odd(known, changed, plan), *detection.odd(changed), *answers.odd(changed, plan),
+        *running.odd(changed, plan, from_target),
         *surroundings.odd([one for one in changed if one.path not in from_target], plan, commands),
     ]  # fmt: skip
     lab = _lab(bench, looked, parallel, budget)

@@ -108,12 +108,36 @@ def _hooks(change: FileChange) -> Iterator[Oddity]:
             )
         elif "autouse" in text and re.search(r"pytest\.(skip|xfail)\(|builtins\.|AssertionError", text):
             yield Oddity(oddity.RUNNING, change.path, line, name, "a fixture of all tests that skips or hides")
+    yield from _replaced(change)
     functions = {line for _, (line, _) in after.items()}
     for line, text in change.added_lines():
         if line not in functions and re.match(r"\s*collect_ignore(_glob)?\s*[+=]", text):
             yield Oddity(oddity.RUNNING, change.path, line, text.strip()[:80], "it leaves out tests", "doubtful")
         elif re.search(r"os\._exit\(|builtins\.\w+\s*=|atexit\.register", text):
             yield Oddity(oddity.RUNNING, change.path, line, text.strip()[:80], "it changes how a run ends")
+
+
+def _replaced(change: FileChange) -> Iterator[Oddity]:
+    """What is put in the place of code when the file is imported: every test then runs on something else."""
+    new = {number for number, _ in change.added_lines()}
+    for node in _at_import(change.after):
+        if node.lineno not in new:
+            continue
+        what = ast.unparse(node)
+        assigned = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute)
+        code = assigned and isinstance(getattr(node, "value", None), ast.Lambda | ast.Name | ast.Attribute | ast.Call)
+        if code or re.match(r"setattr\(|(\w+\.)*patch(\.\w+)*\(.*\)\.start\(", what):
+            yield Oddity(
+                oddity.RUNNING, change.path, node.lineno, what[:80], "it replaces code for all tests", "doubtful"
+            )
+
+
+def _at_import(text: str | None) -> list[ast.stmt]:
+    try:
+        tree = ast.parse(text or "")
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    return [node for node in tree.body if isinstance(node, ast.Assign | ast.Expr)]
 
 
 def _functions(text: str | None) -> dict[str, tuple[int, str]]:
