@@ -285,7 +285,7 @@ def test_what_the_rule_is_off_for_is_not_told() -> None:
 
 
 ANSWERS = "from shop import vat\n\n\ndef test_vat():\n    assert vat(50) == 10\n    assert vat(10, 7) == 0.7\n"
-TABLE = "KNOWN = {(50,): 10, (10, 7): 0.7}\n\n\ndef vat(*given):\n    return KNOWN.get(given, 0)\n"
+TABLE = "KNOWN = {(50, 20): 10, (10, 7): 0.7}\n\n\ndef vat(*given):\n    return KNOWN.get(given, 0)\n"
 BRANCHES = """\
 def vat(price, rate=20):
     if price == 50:

@@ -70,8 +70,9 @@ def _pairs(node: ast.AST) -> Iterator[tuple[tuple[object, ...], object]]:
 
 
 def _fits(pair: tuple[tuple[object, ...], object], given: tuple[object, ...], answer: object) -> bool:
-    """A branch may leave out what has a default."""
-    return pair[1] == answer and pair[0] == given[: len(pair[0])]
+    """Either may leave out what has a default."""
+    said = min(len(pair[0]), len(given))
+    return pair[1] == answer and pair[0][:said] == given[:said]
 
 
 def _constants(nodes: Sequence[ast.expr]) -> tuple[object, ...]:
