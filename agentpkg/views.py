@@ -10,19 +10,8 @@ from typing import Any
 
 from agentpkg.core import graph, overlap, questions, spending
 from agentpkg.core.life import Life, LifeState
-from agentpkg.core.model import (
-    Entry,
-    EventRow,
-    Feature,
-    FeatureRow,
-    FeatureState,
-    PackageRow,
-    QuestionRow,
-    ReviewRow,
-    SessionRow,
-    State,
-    WorkPackage,
-)
+from agentpkg.core.model import Feature, FeatureState, State, WorkPackage
+from agentpkg.core.records import Entry, EventRow, FeatureRow, PackageRow, QuestionRow, ReviewRow, SessionRow
 from agentpkg.core.spending import Spent
 from agentpkg.core.stages import Progress, in_stages
 

@@ -13,7 +13,8 @@ from agentpkg import __version__
 from agentpkg.config.governance import Policy
 from agentpkg.config.settings import Integrity
 from agentpkg.core import chain
-from agentpkg.core.model import CheckResult, CheckStatus, Need, Verdict, WorkPackage
+from agentpkg.core.model import Verdict, WorkPackage
+from agentpkg.core.records import CheckResult, CheckStatus, Need
 from agentpkg.git.repo import Git
 
 DELIVERABLES = "deliverables"

@@ -15,7 +15,7 @@ from agentpkg.checks.junit import TestReport
 from agentpkg.checks.prepare import Failed
 from agentpkg.checks.safexml import MAX_BYTES, BadReport
 from agentpkg.core.errors import DISK_FULL, BadInput, Interrupted, Lacking
-from agentpkg.core.model import CheckStatus
+from agentpkg.core.records import CheckStatus
 from agentpkg.files import read_bounded, remove_tree
 from agentpkg.git.repo import GitFailed
 

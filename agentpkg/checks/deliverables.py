@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from agentpkg.checks import tree
 from agentpkg.checks.base import DELIVERABLES, Finding, ReviewContext
 from agentpkg.checks.tree import Blob
-from agentpkg.core.model import CheckStatus
 from agentpkg.core.patterns import Patterns
+from agentpkg.core.records import CheckStatus
 
 #: larger files are told by size, not by lines
 _COUNTED = 10 * 1024 * 1024

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentpkg.checks.evidence import EvidenceStore
-from agentpkg.core.model import CheckResult
+from agentpkg.core.records import CheckResult
 
 #: characters of one check's output that are told, from its end
 OUTPUT = 4000

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from agentpkg.checks import manifests, tree
 from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext, canonical, named
 from agentpkg.config.governance import Class, Policy
-from agentpkg.core.model import Need, WorkPackage
+from agentpkg.core.model import WorkPackage
 from agentpkg.core.patterns import Patterns
+from agentpkg.core.records import Need
 from agentpkg.git.repo import Git
 
 #: bytes; of a larger manifest it is only known that it changed

@@ -43,7 +43,8 @@ from agentpkg.checks.integrity.probes import Budget
 from agentpkg.checks.reuse import Bindings, Known, Parts, reviewer
 from agentpkg.checks.safexml import BadReport
 from agentpkg.core.errors import Interrupted
-from agentpkg.core.model import CheckResult, CheckStatus, Verdict
+from agentpkg.core.model import Verdict
+from agentpkg.core.records import CheckResult, CheckStatus
 
 __all__ = ["PARALLEL", "NoVerdict", "Reviewed", "run_all", "run_commands"]
 

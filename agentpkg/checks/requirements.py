@@ -13,7 +13,7 @@ from agentpkg.checks.base import SPECIFICATION, Finding, ReviewContext, named, o
 from agentpkg.checks.command import Ran
 from agentpkg.checks.integrity import probes, tests
 from agentpkg.checks.integrity.change import FileChange
-from agentpkg.core.model import CheckResult, CheckStatus
+from agentpkg.core.records import CheckResult, CheckStatus
 
 #: a command check with its recorded result
 Recorded = tuple[Ran, CheckResult]

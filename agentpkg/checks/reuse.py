@@ -22,7 +22,7 @@ from agentpkg.checks.copy import Override
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.checks.integrity.judgement import SUMMARY
 from agentpkg.checks.safexml import BadReport
-from agentpkg.core.model import CheckResult
+from agentpkg.core.records import CheckResult
 
 _GIT = re.compile(r"\bgit\b|\bpre-commit\b|\bcommitlint\b|setuptools[_-]scm")
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentpkg.checks.base import SPECIFICATION, Finding, named, one_line
-from agentpkg.core.model import CheckResult, CheckStatus, WorkPackage
+from agentpkg.core.model import WorkPackage
+from agentpkg.core.records import CheckResult, CheckStatus
 
 Severity = Literal["blocker", "major", "minor", "note"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from agentpkg import views
 from agentpkg.cli.common import Speaker, package_words, project_at
 from agentpkg.core import questions
-from agentpkg.core.model import QuestionRow
+from agentpkg.core.records import QuestionRow
 from agentpkg.engine import approvals
 
 

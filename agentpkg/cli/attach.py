@@ -11,7 +11,7 @@ from agentpkg.cli import driving, render, render_run
 from agentpkg.cli.common import Speaker, project_at, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.errors import BadInput, NotAllowed
-from agentpkg.core.model import EventRow
+from agentpkg.core.records import EventRow
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner, steering
 from agentpkg.engine.running.owner import Owner

@@ -13,7 +13,8 @@ from agentpkg.cli import render, render_demo
 from agentpkg.cli.common import Speaker, verb
 from agentpkg.cli.run import drive
 from agentpkg.core.errors import BadInput
-from agentpkg.core.model import ReviewRow, Verdict
+from agentpkg.core.model import Verdict
+from agentpkg.core.records import ReviewRow
 from agentpkg.engine import auditing, demo
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.running.values import Options

@@ -10,7 +10,8 @@ from agentpkg.cli import looks, render, render_run
 from agentpkg.cli.common import Speaker
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.errors import BadInput
-from agentpkg.core.model import EventRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import EventRow
 from agentpkg.engine.project import Project
 
 #: seconds between two looks while the run goes on

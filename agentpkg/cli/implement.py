@@ -14,7 +14,8 @@ from agentpkg import views
 from agentpkg.cli import render, render_work
 from agentpkg.cli.common import Speaker, project_at, sessions_outlive_the_ledger, settle, verb
 from agentpkg.cli.interrupts import Interrupts
-from agentpkg.core.model import Feature, Outcome, PackageRow, SessionRow, State
+from agentpkg.core.model import Feature, Outcome, State
+from agentpkg.core.records import PackageRow, SessionRow
 from agentpkg.engine import attach, control, dispatch, recovery, retries
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import commit_ids

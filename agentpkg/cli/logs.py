@@ -8,7 +8,7 @@ import click
 
 from agentpkg.cli.common import Speaker, package_words, project_at, verb
 from agentpkg.core.errors import BadInput, NotAllowed
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine.project import Project
 from agentpkg.sessions import log
 

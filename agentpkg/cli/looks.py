@@ -10,7 +10,8 @@ from agentpkg import views
 from agentpkg.cli import render
 from agentpkg.cli.render_package import Look
 from agentpkg.core import graph, schedule
-from agentpkg.core.model import FeatureState, SessionRow
+from agentpkg.core.model import FeatureState
+from agentpkg.core.records import SessionRow
 from agentpkg.core.stages import chained
 from agentpkg.engine import looking
 from agentpkg.engine.living import life_of

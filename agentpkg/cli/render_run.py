@@ -7,7 +7,7 @@ from rich.text import Text
 
 from agentpkg.cli import render
 from agentpkg.cli.render import Part, line
-from agentpkg.core.model import EventRow
+from agentpkg.core.records import EventRow
 
 Json = Mapping[str, Any]
 

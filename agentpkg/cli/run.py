@@ -14,7 +14,8 @@ from agentpkg.cli import driving, render, render_run
 from agentpkg.cli.common import Speaker, project_at, sessions_outlive_the_ledger, settle, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.errors import BadInput
-from agentpkg.core.model import EventRow, Feature
+from agentpkg.core.model import Feature
+from agentpkg.core.records import EventRow
 from agentpkg.engine import looking
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import background, owner

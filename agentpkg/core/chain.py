@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 
 #: ``prev_hash`` of the first entry of a chain
 ZERO = "0" * 64

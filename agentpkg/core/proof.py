@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import ReviewRow, Verdict
+from agentpkg.core.model import Verdict
+from agentpkg.core.records import ReviewRow
 
 _SEAL = object()
 

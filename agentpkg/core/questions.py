@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentpkg.core.model import QuestionRow
+from agentpkg.core.records import QuestionRow
 
 #: kinds: about a candidate that is to land; about a call that a working agent wants to make; about a package whose
 #: review cycles are used up over a conflict; about a budget that is used up

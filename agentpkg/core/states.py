@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from agentpkg.core.errors import Busy, NotAllowed
-from agentpkg.core.model import FailureClass, FeatureState, Outcome, PackageRow, State, Verdict
+from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
+from agentpkg.core.records import PackageRow
 
 #: how a package that is not registered yet is written in a transition
 NONE = "none"

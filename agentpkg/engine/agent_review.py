@@ -17,7 +17,8 @@ from agentpkg.checks.base import Finding, NoVerdict, ReviewContext, Reviewed
 from agentpkg.config import AgentSettings, agent_named, fallbacks
 from agentpkg.core.errors import AgentpkgError, Interrupted, Lacking
 from agentpkg.core.hosts import parse_all
-from agentpkg.core.model import PackageRow, Verdict, WorkPackage
+from agentpkg.core.model import Verdict, WorkPackage
+from agentpkg.core.records import PackageRow
 from agentpkg.core.scope import Scope
 from agentpkg.engine import budgets, frozen, handoff, transition, vault, walls
 from agentpkg.engine.enclosure import way_out

@@ -15,7 +15,8 @@ from typing import Any
 from agentpkg import harnesses, proc
 from agentpkg.config import AgentSettings, agent_named
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import CheckStatus, Outcome, SessionRow, Verdict
+from agentpkg.core.model import Outcome, Verdict
+from agentpkg.core.records import CheckStatus, SessionRow
 from agentpkg.engine import attach, control, conversation, dispatch, looking
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.review import review

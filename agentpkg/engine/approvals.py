@@ -15,7 +15,8 @@ from typing import Any
 from agentpkg.checks.base import canonical
 from agentpkg.core import chain, questions, states
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import PackageRow, QuestionRow, ReviewRow, State, Verdict
+from agentpkg.core.model import State, Verdict
+from agentpkg.core.records import PackageRow, QuestionRow, ReviewRow
 from agentpkg.engine import transition
 from agentpkg.engine.project import Project
 from agentpkg.engine.transition.questions import Asked

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import recovery
 from agentpkg.engine.project import Project
 

@@ -12,7 +12,7 @@ from agentpkg.checks import reuse
 from agentpkg.checks.base import SPECIFICATION
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.checks.requirements import naming
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 from agentpkg.engine import frozen
 from agentpkg.engine.project import Project
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from agentpkg.core.model import Entry, SessionRow
+from agentpkg.core.records import Entry, SessionRow
 from agentpkg.engine.project import Project
 from agentpkg.git import signing
 from agentpkg.git.audit import anchored_features, newest_signed, read_audit, sign_audit

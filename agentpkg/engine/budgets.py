@@ -11,7 +11,8 @@ from typing import Any
 
 from agentpkg.core import questions, spending
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import Feature, QuestionRow, SessionRow
+from agentpkg.core.model import Feature
+from agentpkg.core.records import QuestionRow, SessionRow
 from agentpkg.core.spending import Caps, Over, Spent
 from agentpkg.engine import transition
 from agentpkg.engine.project import Project

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpkg.core.model import PackageRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import PackageRow
 from agentpkg.engine.project import Project
 from agentpkg.git.removal import Kept, Removed, hindrance, remove
 from agentpkg.git.worktrees import branch_tip, list_worktrees

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agentpkg.checks.base import named, one_line
-from agentpkg.core.model import CheckResult, PackageRow, WorkPackage
+from agentpkg.core.model import WorkPackage
+from agentpkg.core.records import CheckResult, PackageRow
 from agentpkg.engine import frozen
 from agentpkg.engine.landed import landed_on
 from agentpkg.engine.project import Project

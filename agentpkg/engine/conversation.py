@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentpkg.core.model import Outcome, SessionRow
+from agentpkg.core.model import Outcome
+from agentpkg.core.records import SessionRow
 from agentpkg.files import read_bounded, write_atomic
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from agentpkg.config import AgentSettings, Effective, agent_named, effective, fa
 from agentpkg.config.policy import package_scope
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, Busy, Lacking, NotAllowed
-from agentpkg.core.model import FailureClass, Feature, PackageRow, Problem, SessionRow, WorkPackage
+from agentpkg.core.model import FailureClass, Feature, Problem, WorkPackage
+from agentpkg.core.records import PackageRow, SessionRow
 from agentpkg.engine import (
     actors,
     budgets,

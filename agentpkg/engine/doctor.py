@@ -11,7 +11,8 @@ from typing import Any
 
 from agentpkg.config import CONFIG_FILE, Loaded, load
 from agentpkg.core.errors import AgentpkgError, Lacking
-from agentpkg.core.model import CheckStatus, FailureClass, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import CheckStatus
 from agentpkg.engine.project import Project
 from agentpkg.git.discover import Repository, check_git_version, discover
 

@@ -7,8 +7,9 @@ from typing import Any
 from agentpkg.checks import pipeline, reuse
 from agentpkg.checks.integrity.judgement import SUMMARY
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import CheckResult, PackageRow, ReviewRow, State
+from agentpkg.core.model import State
 from agentpkg.core.proof import stale
+from agentpkg.core.records import CheckResult, PackageRow, ReviewRow
 from agentpkg.engine import frozen, proving, review, walls
 from agentpkg.engine.project import Project
 from agentpkg.git import candidate

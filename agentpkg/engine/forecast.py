@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from agentpkg.checks import governance, manifests, tree
 from agentpkg.checks.governance import Touched
 from agentpkg.config.governance import Policy
-from agentpkg.core.model import Feature, Need, WorkPackage
+from agentpkg.core.model import Feature, WorkPackage
 from agentpkg.core.patterns import Patterns
+from agentpkg.core.records import Need
 from agentpkg.engine.project import Project
 
 #: files that name dependencies, by which a plan that could add one is known

@@ -10,7 +10,8 @@ from hashlib import sha256
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.config import load_constitution
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import Entry, Feature, PackageRow, WorkPackage
+from agentpkg.core.model import Feature, WorkPackage
+from agentpkg.core.records import Entry, PackageRow
 from agentpkg.engine.plan import config_digest
 from agentpkg.engine.project import Project
 from agentpkg.features.parse import parse_work_package

@@ -13,7 +13,8 @@ from typing import Any
 from agentpkg.checks import pipeline
 from agentpkg.checks.base import SPECIFICATION, CheckSpec, Definitions, ReviewContext, one_line
 from agentpkg.core.errors import Lacking
-from agentpkg.core.model import CheckResult, Entry, Feature, WorkPackage
+from agentpkg.core.model import Feature, WorkPackage
+from agentpkg.core.records import CheckResult, Entry
 from agentpkg.core.stages import Gate
 from agentpkg.engine import frozen, transition
 from agentpkg.engine.enclosure import enclosure

@@ -8,7 +8,8 @@ more than that.
 from collections.abc import Mapping
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import Entry, Feature, PackageRow
+from agentpkg.core.model import Feature
+from agentpkg.core.records import Entry, PackageRow
 from agentpkg.core.stages import Checked, Progress, gates
 from agentpkg.engine.project import Project
 from agentpkg.ledger.reading import Reader

@@ -7,7 +7,7 @@ that the same past gives the same text; places of this machine and names of sess
 import re
 from pathlib import Path
 
-from agentpkg.core.model import PackageRow, SessionRow
+from agentpkg.core.records import PackageRow, SessionRow
 from agentpkg.engine.project import Project
 from agentpkg.git import snapshots
 from agentpkg.git.diff import changed_paths, commits

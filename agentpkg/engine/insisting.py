@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Busy
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import control, lease
 from agentpkg.engine.project import Project
 from agentpkg.sessions.pulse import Pulse, read_members, read_pulse

@@ -1,6 +1,6 @@
 """What has landed, as its entry in the chain tells it."""
 
-from agentpkg.core.model import PackageRow
+from agentpkg.core.records import PackageRow
 from agentpkg.engine.project import Project
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from agentpkg import proc
 from agentpkg.core.errors import Busy
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.files import lock, write_atomic
 from agentpkg.git.discover import read_small
 from agentpkg.ledger.ledger import Ledger, Transaction

@@ -7,7 +7,7 @@ from pathlib import Path
 from agentpkg import proc
 from agentpkg.core import questions
 from agentpkg.core.life import Facts, Life, derive
-from agentpkg.core.model import QuestionRow, SessionRow
+from agentpkg.core.records import QuestionRow, SessionRow
 from agentpkg.engine import lease
 from agentpkg.sessions.log import NAME, tail
 from agentpkg.sessions.pulse import Pulse, read_pulse

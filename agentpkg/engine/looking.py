@@ -7,7 +7,8 @@ from typing import Any
 
 from agentpkg.core.chain import rfc3339
 from agentpkg.core.life import Life
-from agentpkg.core.model import Feature, PackageRow, QuestionRow, SessionRow, State
+from agentpkg.core.model import Feature, State
+from agentpkg.core.records import PackageRow, QuestionRow, SessionRow
 from agentpkg.engine import budgets, gates, retries
 from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project

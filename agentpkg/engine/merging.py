@@ -11,8 +11,9 @@ from typing import Any
 
 from agentpkg import files
 from agentpkg.core.errors import Busy, FellShort, NotAllowed
-from agentpkg.core.model import PackageRow, QuestionRow, ReviewRow, State, Verdict
+from agentpkg.core.model import State, Verdict
 from agentpkg.core.proof import Landable, Proof, Stale, Warrant, Word, give_word
+from agentpkg.core.records import PackageRow, QuestionRow, ReviewRow
 from agentpkg.engine import approvals, elsewhere, frozen, proving, transition
 from agentpkg.engine import intent as intents
 from agentpkg.engine.approvals import Waiting

@@ -5,7 +5,8 @@ from typing import Any
 
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
-from agentpkg.core.model import FeatureState, PackageRow, State
+from agentpkg.core.model import FeatureState, State
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import attach, control, frozen, insisting, merging, recovery, transition
 from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.project import Project

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.engine.inside import Inside
 from agentpkg.harnesses.base import Ask, Decided
 from agentpkg.sessions.asking import People

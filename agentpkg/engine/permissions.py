@@ -14,7 +14,7 @@ from typing import Any
 
 from agentpkg.core import chain, questions
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import QuestionRow
+from agentpkg.core.records import QuestionRow
 from agentpkg.engine import lease, transition
 from agentpkg.engine.plan import SessionPlan
 from agentpkg.engine.transition.questions import Asked

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.config import Loaded, Settings, effective, known_agents, load
 from agentpkg.core.errors import BadInput, Lacking, NotAllowed
-from agentpkg.core.model import Feature, PackageRow, State
+from agentpkg.core.model import Feature, State
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import actors, fixing, transition
 from agentpkg.features.folder import FeatureRef, find_features, load_feature, require_good, resolve
 from agentpkg.files import stamp

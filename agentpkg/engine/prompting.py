@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 
 from agentpkg.config import Effective, agent_named, effective, load_constitution
-from agentpkg.core.model import CheckResult, Feature, PackageRow, State, Verdict, WorkPackage
+from agentpkg.core.model import Feature, State, Verdict, WorkPackage
+from agentpkg.core.records import CheckResult, PackageRow
 from agentpkg.engine import handoff, telling
 from agentpkg.engine.frozen import store
 from agentpkg.engine.landed import landed_on

@@ -2,8 +2,8 @@
 
 from agentpkg.checks.definitions import definitions_key
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import PackageRow, ReviewRow
 from agentpkg.core.proof import Landable, Live, Proof, Stale, prove
+from agentpkg.core.records import PackageRow, ReviewRow
 from agentpkg.engine import frozen
 from agentpkg.engine.project import Project
 

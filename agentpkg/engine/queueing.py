@@ -12,8 +12,9 @@ from typing import Any
 
 from agentpkg import files
 from agentpkg.core import graph, questions, stages
-from agentpkg.core.model import Feature, PackageRow, QuestionRow, State, Verdict
+from agentpkg.core.model import Feature, State, Verdict
 from agentpkg.core.queue import order
+from agentpkg.core.records import PackageRow, QuestionRow
 from agentpkg.core.schedule import Candidate
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner

@@ -6,7 +6,7 @@ from pathlib import Path
 from agentpkg import proc
 from agentpkg.core import questions
 from agentpkg.core.errors import AgentpkgError, BadInput
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import approvals, conclude, fulldisk, lease, merging, room, vault
 from agentpkg.engine.insisting import insist
 from agentpkg.engine.lease import is_dead

@@ -4,7 +4,8 @@ import time
 from collections.abc import Container
 
 from agentpkg.core.errors import AgentpkgError, Busy, Interrupted
-from agentpkg.core.model import PackageRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import PackageRow
 from agentpkg.engine.project import Project
 
 #: seconds between two tries of what another command holds

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from agentpkg.config import effective, fallbacks
 from agentpkg.core import retrying
 from agentpkg.core.chain import rfc3339
-from agentpkg.core.model import FailureClass, Feature, PackageRow, SessionRow, State
+from agentpkg.core.model import FailureClass, Feature, State
+from agentpkg.core.records import PackageRow, SessionRow
 from agentpkg.core.retrying import Try
 from agentpkg.engine.project import Project
 from agentpkg.ledger.reading import Reader

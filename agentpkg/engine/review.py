@@ -15,8 +15,9 @@ from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.checks.reuse import Known
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
-from agentpkg.core.model import CheckResult, PackageRow, ReviewRow, State, Verdict, WorkPackage
+from agentpkg.core.model import State, Verdict, WorkPackage
 from agentpkg.core.patterns import Patterns
+from agentpkg.core.records import CheckResult, PackageRow, ReviewRow
 from agentpkg.engine import approvals, collisions, frozen, regenerating, transition
 from agentpkg.engine.enclosure import enclosure
 from agentpkg.engine.project import Project

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentpkg.core.chain import rfc3339
 from agentpkg.core.errors import BadInput, Busy, NotAllowed
-from agentpkg.core.model import PackageRow
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import recovery, room
 from agentpkg.engine.project import Project
 from agentpkg.git import worktrees

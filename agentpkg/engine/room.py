@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import PackageRow, SessionRow
+from agentpkg.core.records import PackageRow, SessionRow
 from agentpkg.engine.project import Project
 from agentpkg.git import private, provision, removal, worktrees
 from agentpkg.git.discover import admin_dir_of

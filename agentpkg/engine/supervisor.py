@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.engine import control as requests
 from agentpkg.engine import fulldisk, inside, lease
 from agentpkg.engine.bounds import Bounds

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from agentpkg.core.model import PackageRow, SessionRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import PackageRow, SessionRow
 from agentpkg.files import read_bounded, write_atomic
 from agentpkg.git import fingerprint, worktrees
 from agentpkg.git.discover import Repository

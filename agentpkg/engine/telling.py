@@ -9,7 +9,8 @@ from typing import Any
 
 from agentpkg.core import states
 from agentpkg.core.errors import BadInput, NotAllowed
-from agentpkg.core.model import PackageRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import control, frozen, transition
 from agentpkg.engine.plan import read_plan
 from agentpkg.engine.project import Project

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.core.scope import Scope
 from agentpkg.harnesses import acp_messages as say
 from agentpkg.harnesses.acp_permission import answer, judge

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses import programs
 from agentpkg.harnesses.base import Agent, Fault, Job, Launch, Reader, Reply, Stream, StreamEnd, output
 from agentpkg.harnesses.faults import provider_message, retry_after

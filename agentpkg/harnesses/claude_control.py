@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.core.scope import Word
 from agentpkg.harnesses import guard
 from agentpkg.harnesses.base import Ask, Decided, Job, Reply

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses.base import Fault, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.faults import provider_message, retry_after
 from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole

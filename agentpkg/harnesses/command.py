@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from agentpkg.core.errors import BadInput, Lacking
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses.base import Agent, Fault, Job, Launch, Reader, Reply, Stream, StreamEnd, output
 from agentpkg.harnesses.faults import provider_message, retry_after
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg.core.errors import AgentpkgError, Lacking
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.files import read_bounded
 from agentpkg.harnesses.base import Agent
 

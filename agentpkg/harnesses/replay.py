@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg.core.errors import BadInput, Lacking
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.files import read_bounded
 from agentpkg.harnesses.base import Agent, Job, Launch, Reader, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.transcript import BadTranscript, Step, parse_steps

@@ -13,7 +13,7 @@ from typing import Any
 
 from agentpkg.core import chain
 from agentpkg.core.chain import Broken
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 
 #: gives the ``Audit-Hash`` trailer of a commit, None when it has none
 Trailer = Callable[[str], str | None]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agentpkg.core import chain
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 from agentpkg.ledger.audit import AuditReport
 
 _TYPES = {

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from agentpkg.core import chain
 from agentpkg.core.errors import Busy
-from agentpkg.core.model import Entry, FeatureRow, PackageRow, QuestionRow, ReviewRow, SessionRow
+from agentpkg.core.records import Entry, FeatureRow, PackageRow, QuestionRow, ReviewRow, SessionRow
 from agentpkg.ledger import db, rows
 from agentpkg.ledger.reading import Reader
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg.core import chain
-from agentpkg.core.model import Entry, EventRow, FeatureRow, PackageRow, QuestionRow, ReviewRow, SessionRow
+from agentpkg.core.records import Entry, EventRow, FeatureRow, PackageRow, QuestionRow, ReviewRow, SessionRow
 from agentpkg.ledger import db, rows
 from agentpkg.ledger.rows import Row
 

@@ -1,4 +1,4 @@
-"""Rows of the ledger as the frozen values of ``core.model``: columns bear the names of the fields."""
+"""Rows of the ledger as the frozen values of ``core.records``: columns bear the names of the fields."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,21 +6,17 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentpkg.core import chain
-from agentpkg.core.model import (
+from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
+from agentpkg.core.records import (
     CheckResult,
     Entry,
     EventRow,
-    FailureClass,
     FeatureRow,
-    FeatureState,
     Need,
-    Outcome,
     PackageRow,
     QuestionRow,
     ReviewRow,
     SessionRow,
-    State,
-    Verdict,
 )
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentpkg.core import chain
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 from agentpkg.ledger import db, rows
 
 #: what SQLite keeps beside a database

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from agentpkg.config.governance import Policy
 from agentpkg.config.settings import Settings
-from agentpkg.core.model import CheckResult, Feature, State, WorkPackage
+from agentpkg.core.model import Feature, State, WorkPackage
+from agentpkg.core.records import CheckResult
 
 
 @dataclass(frozen=True, slots=True)

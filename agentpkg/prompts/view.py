@@ -5,7 +5,8 @@ from typing import Any, get_args
 
 from agentpkg.config.governance import Class
 from agentpkg.config.policy import always_forbidden, commit_expression
-from agentpkg.core.model import CheckResult, State
+from agentpkg.core.model import State
+from agentpkg.core.records import CheckResult
 from agentpkg.features.spec import find_requirements
 from agentpkg.prompts.context import Change, Neighbour, PriorWork, PromptContext
 from agentpkg.prompts.markdown import demoted, shortened

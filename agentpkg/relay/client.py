@@ -21,7 +21,7 @@ from agentpkg.relay import place
 
 if TYPE_CHECKING:
     from agentpkg.bus.listen import Wakeups
-    from agentpkg.core.model import EventRow
+    from agentpkg.core.records import EventRow
 
 #: seconds that an endpoint's server waits for its first viewer
 HOLD = 60.0

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agentpkg.bus import subjects
-from agentpkg.core.model import EventRow
+from agentpkg.core.records import EventRow
 from agentpkg.ledger.ledger import Ledger
 from agentpkg.relay.books import Books
 from agentpkg.relay.link import Link

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.sessions.log import Redactor
 
 #: characters of one line that are kept; agents print lines of megabytes

@@ -7,7 +7,8 @@ from typing import Any
 
 from agentpkg.checks.base import CheckSpec, Definitions, ReviewContext
 from agentpkg.checks.evidence import EvidenceStore
-from agentpkg.core.model import CheckResult, WorkPackage
+from agentpkg.core.model import WorkPackage
+from agentpkg.core.records import CheckResult
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import discover
 from tests.support.repos import commit, git

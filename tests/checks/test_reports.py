@@ -12,7 +12,7 @@ from agentpkg.checks.coverage import Coverage
 from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.checks.feedback import feedback
 from agentpkg.checks.safexml import BadReport
-from agentpkg.core.model import CheckResult
+from agentpkg.core.records import CheckResult
 
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa">
 <!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]><testsuite><testcase name="&b;"/></testsuite>"""

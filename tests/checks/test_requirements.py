@@ -9,7 +9,7 @@ from agentpkg.checks.base import CheckSpec, Finding
 from agentpkg.checks.command import Ran
 from agentpkg.checks.integrity.change import FileChange
 from agentpkg.checks.junit import TestReport
-from agentpkg.core.model import CheckResult
+from agentpkg.core.records import CheckResult
 from tests.checks.scene import owning, scene
 from tests.support.repos import ScratchFactory
 

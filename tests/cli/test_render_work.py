@@ -3,7 +3,7 @@
 from typing import Any
 
 from agentpkg.cli import render_run, render_work
-from agentpkg.core.model import EventRow
+from agentpkg.core.records import EventRow
 from agentpkg.engine.moving import Moved
 
 

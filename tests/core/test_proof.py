@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import ReviewRow, Verdict
+from agentpkg.core.model import Verdict
 from agentpkg.core.proof import Landable, Live, Proof, Stale, Word, give_word, prove, stale
+from agentpkg.core.records import ReviewRow
 
 REVIEW = ReviewRow("001-x", "WP01", "head", "base", "key", Verdict.APPROVED, 1, "candidate")
 THERE = Landable("candidate", "tree", "base", "head")

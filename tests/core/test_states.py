@@ -7,7 +7,8 @@ import pytest
 
 from agentpkg.core import states
 from agentpkg.core.errors import Busy, NotAllowed
-from agentpkg.core.model import FailureClass, FeatureState, Outcome, PackageRow, State, Verdict
+from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
+from agentpkg.core.records import PackageRow
 
 ACTORS = ("human:ada", "agent:coder", "ci:automation", "system:timeout")
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from agentpkg.core.errors import BadInput, NotAllowed
-from agentpkg.core.model import QuestionRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import QuestionRow
 from agentpkg.engine import approvals, forecast, merging, moving, recovery, running
 from agentpkg.engine.approvals import Waiting
 from agentpkg.engine.review import review

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentpkg.core.model import FailureClass, SessionRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, dispatch, merging, review
 from agentpkg.sessions.log import records
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory

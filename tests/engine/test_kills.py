@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agentpkg.core.model import FailureClass, SessionRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, dispatch, recovery
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from agentpkg.core.model import PackageRow, State, Verdict
+from agentpkg.core.model import State, Verdict
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import merging, recovery, review
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory

@@ -11,7 +11,8 @@ import pytest
 from agentpkg import proc
 from agentpkg.core.errors import Busy
 from agentpkg.core.life import Facts, Life, LifeState, derive
-from agentpkg.core.model import SessionRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, control, dispatch, insisting, lease, looking, moving, recovery
 from agentpkg.sessions.pulse import read_members, read_pulse
 from tests.support import engine_kill

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from agentpkg.core.model import FailureClass, SessionRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, dispatch
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git

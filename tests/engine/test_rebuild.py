@@ -16,7 +16,8 @@ import pytest
 
 from agentpkg.core import chain
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import Entry, FailureClass, PackageRow, SessionRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import Entry, PackageRow, SessionRow
 from agentpkg.engine import approvals, attach, auditing, dispatch, mending, merging, moving, rebuilding
 from agentpkg.engine.rebuilding.replay import Replay
 from agentpkg.engine.review import review

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from agentpkg.core.errors import BadInput, Busy
-from agentpkg.core.model import FailureClass, SessionRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, conclude, control, dispatch, lease, recovery, rewinding
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git, write

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import BadInput, Busy, NotAllowed
-from agentpkg.core.model import SessionRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, cleaning, control, dispatch, review, rewinding, transition
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git, write

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg import proc
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, control, dispatch, recovery
 from agentpkg.sessions.pulse import read_members
 from tests.support.engine_shop import Shop, ShopFactory

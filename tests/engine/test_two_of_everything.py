@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import Interrupted
-from agentpkg.core.model import EventRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import EventRow
 from agentpkg.engine import attach, auditing, cleaning, dispatch, mending, merging, recovery, rewinding
 from agentpkg.engine.project import Project
 from agentpkg.engine.review import review
@@ -34,7 +35,8 @@ print(done.stuck, flush=True)
 """
 _MOVE = """
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import EventRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import EventRow
 from agentpkg.engine import moving
 try:
     moving.move(shop.project, shop.feature, "WP01", moving.Wish(State(sys.argv[1]), reason="mine"))

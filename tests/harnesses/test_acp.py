@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.core.scope import Scope
 from agentpkg.harnesses.acp_permission import answer, judge
 from agentpkg.harnesses.acp_stream import AcpReader

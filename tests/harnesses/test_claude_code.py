@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.core.scope import Scope
 from agentpkg.harnesses import guard
 from agentpkg.harnesses.base import Reply

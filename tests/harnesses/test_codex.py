@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses.base import GIT_DIR
 from agentpkg.harnesses.codex import CodexHarness
 from agentpkg.harnesses.codex_stream import CodexReader

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses import HARNESSES, harness_named, names
 from agentpkg.harnesses.base import Harness, Launch, Reply, StreamEnd
 from agentpkg.proc import run

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentpkg.core.errors import BadInput, Lacking
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses.base import StreamEnd
 from agentpkg.harnesses.replay import ReplayHarness, choose, load_transcript
 from agentpkg.proc import Result, run

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, dispatch
 from agentpkg.isolation import probe_all
 from agentpkg.sessions.log import NAME, records

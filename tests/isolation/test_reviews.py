@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import Lacking
-from agentpkg.core.model import CheckResult, ReviewRow
+from agentpkg.core.records import CheckResult, ReviewRow
 from agentpkg.engine import review
 from agentpkg.isolation import probe_all
 from tests.isolation.support import require

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, dispatch
 from agentpkg.sessions.log import NAME, records
 from tests.isolation.support import require

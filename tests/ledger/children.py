@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from agentpkg.core.errors import AgentpkgError, Busy
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.ledger.ledger import Ledger
 
 

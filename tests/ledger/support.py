@@ -5,18 +5,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from agentpkg.core.model import (
-    CheckResult,
-    FailureClass,
-    FeatureRow,
-    FeatureState,
-    Outcome,
-    PackageRow,
-    ReviewRow,
-    SessionRow,
-    State,
-    Verdict,
-)
+from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
+from agentpkg.core.records import CheckResult, FeatureRow, PackageRow, ReviewRow, SessionRow
 from agentpkg.ledger.ledger import Ledger, Transaction
 
 FEATURE = "003-auth-system"

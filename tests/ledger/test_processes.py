@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core import chain
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.ledger.ledger import Ledger
 from tests.ledger.support import FEATURE, Child, register
 

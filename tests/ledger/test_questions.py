@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentpkg.core.model import Need, QuestionRow, ReviewRow
+from agentpkg.core.records import Need, QuestionRow, ReviewRow
 from agentpkg.ledger import db
 from agentpkg.ledger.ledger import Ledger
 from tests.ledger import support

@@ -10,7 +10,8 @@ import pytest
 from agentpkg.config import parse
 from agentpkg.config.governance import Actions, PathRule, Policy
 from agentpkg.core.errors import BadInput
-from agentpkg.core.model import CheckResult, Feature, Plan, Requirement, Spec, State, WorkPackage
+from agentpkg.core.model import Feature, Plan, Requirement, Spec, State, WorkPackage
+from agentpkg.core.records import CheckResult
 from agentpkg.prompts import TITLES, Change, Neighbour, PriorWork, PromptContext, build
 
 SETTINGS = parse(

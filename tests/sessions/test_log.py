@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.secrets.redact import Redactor
 from agentpkg.sessions.log import NAME, SessionLog, follow, last_activity, records, shortened, tail
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentpkg.core.errors import Lacking
-from agentpkg.core.model import SessionEvent
+from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses.base import Launch, Reply, Stream, StreamEnd
 from agentpkg.proc import look
 from agentpkg.secrets.redact import Redactor

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from agentpkg.core import chain
-from agentpkg.core.model import EventRow, PackageRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import EventRow, PackageRow
 from agentpkg.engine import attach, dispatch
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.running.run import Run

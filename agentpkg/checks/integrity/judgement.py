@@ -11,7 +11,7 @@ from agentpkg.checks.integrity.oddity import KINDS, Oddity
 from agentpkg.checks.integrity.probes import Attempt, outcome
 from agentpkg.checks.integrity.tests import Tests
 from agentpkg.config.settings import Integrity
-from agentpkg.core.model import CheckStatus
+from agentpkg.core.records import CheckStatus
 
 #: so many mutants that nothing notices are no accident
 _FEW = 2

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agentpkg.core.errors import BadInput
-from agentpkg.core.model import Feature, FeatureRow, FeatureState, Outcome, PackageRow, SessionRow, State
+from agentpkg.core.model import Feature, FeatureState, Outcome, State
+from agentpkg.core.records import FeatureRow, PackageRow, SessionRow
 from agentpkg.engine import conclude, lease, transition
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project

@@ -14,7 +14,7 @@ from typing import Any
 from agentpkg import files
 from agentpkg.core import chain
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 from agentpkg.engine import recovery, transition
 from agentpkg.engine.project import Project
 from agentpkg.engine.rebuilding.beyond import Beyond

@@ -8,21 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from agentpkg.core.model import (
-    CheckResult,
-    Entry,
-    FailureClass,
-    FeatureRow,
-    FeatureState,
-    Need,
-    Outcome,
-    PackageRow,
-    QuestionRow,
-    ReviewRow,
-    SessionRow,
-    State,
-    Verdict,
-)
+from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
+from agentpkg.core.records import CheckResult, Entry, FeatureRow, Need, PackageRow, QuestionRow, ReviewRow, SessionRow
 from agentpkg.core.states import NONE
 from agentpkg.ledger.ledger import Transaction
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from agentpkg.core.model import PackageRow, State, Verdict
+from agentpkg.core.model import State, Verdict
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import control
 from agentpkg.engine.running import gating, landing, starting
 from agentpkg.engine.running.scene import Scene

@@ -7,7 +7,7 @@ the target has moved; with ``--until-done`` its failure makes a package that men
 from collections.abc import Callable, Iterator
 
 from agentpkg.core.errors import Interrupted
-from agentpkg.core.model import PackageRow
+from agentpkg.core.records import PackageRow
 from agentpkg.core.stages import Checked, Gate
 from agentpkg.engine import fixing, frozen, fulldisk, gatekeeping, gates, transition
 from agentpkg.engine.running.scene import Scene

@@ -1,6 +1,6 @@
 """The hold of a run after shared failures in a row: recorded when it begins, at every failed probe, and at its end."""
 
-from agentpkg.core.model import SessionRow
+from agentpkg.core.records import SessionRow
 from agentpkg.engine import transition
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.transition import SYSTEM

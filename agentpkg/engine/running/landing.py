@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import PackageRow, State, Verdict
+from agentpkg.core.model import State, Verdict
 from agentpkg.core.queue import Placed, order
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import approvals, frozen, fulldisk, merging, queueing, review
 from agentpkg.engine.running import steering
 from agentpkg.engine.running.scene import Scene

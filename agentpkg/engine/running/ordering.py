@@ -7,8 +7,9 @@ for people, or has failed for good, holds up nobody: should the two conflict aft
 from collections.abc import Collection, Mapping
 
 from agentpkg.core.graph import in_order
-from agentpkg.core.model import PackageRow, State
+from agentpkg.core.model import State
 from agentpkg.core.overlap import Behind
+from agentpkg.core.records import PackageRow
 from agentpkg.engine.running import landing
 from agentpkg.engine.running.scene import Scene
 

@@ -6,7 +6,8 @@ each had failed in. A run that is killed goes on in the round it was in.
 
 from collections.abc import Sequence
 
-from agentpkg.core.model import FailureClass, PackageRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import transition
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.transition import SYSTEM

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import EventRow, Feature, PackageRow, SessionRow, State
+from agentpkg.core.model import Feature, State
+from agentpkg.core.records import EventRow, PackageRow, SessionRow
 from agentpkg.engine import fulldisk, gatekeeping, recovery
 from agentpkg.engine.lane import Lane
 from agentpkg.engine.project import Project

@@ -10,7 +10,8 @@ from typing import Any
 from agentpkg import files
 from agentpkg.core import graph, overlap, schedule, stages
 from agentpkg.core.errors import BadInput
-from agentpkg.core.model import Feature, PackageRow, State, Verdict
+from agentpkg.core.model import Feature, State, Verdict
+from agentpkg.core.records import PackageRow
 from agentpkg.core.stages import Progress
 from agentpkg.engine.lane import Lane
 from agentpkg.engine.plan import config_digest

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from agentpkg.core import schedule
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import FailureClass, PackageRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import PackageRow
 from agentpkg.engine import budgets, dispatch, fulldisk, retries
 from agentpkg.engine.running import ordering, persisting
 from agentpkg.engine.running.scene import Scene

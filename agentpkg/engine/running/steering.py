@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 from agentpkg.engine import transition
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.core.model import PackageRow, ReviewRow, Verdict
+from agentpkg.core.model import Verdict
+from agentpkg.core.records import PackageRow, ReviewRow
 from agentpkg.engine import review
 from agentpkg.engine.project import Project
 from agentpkg.engine.review import Draft, Made

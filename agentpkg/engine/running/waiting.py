@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from agentpkg.config import Settings
 from agentpkg.core import retrying
 from agentpkg.core.chain import rfc3339
-from agentpkg.core.model import FailureClass, SessionRow
+from agentpkg.core.model import FailureClass
+from agentpkg.core.records import SessionRow
 from agentpkg.engine.retries import Again
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from agentpkg.core.model import Entry, FailureClass, PackageRow, SessionRow, State
+from agentpkg.core.model import FailureClass, State
+from agentpkg.core.records import Entry, PackageRow, SessionRow
 from agentpkg.core.states import NONE
 from agentpkg.engine.transition.door import change, emit_feature, require
 from agentpkg.ledger.ledger import Transaction

@@ -6,11 +6,8 @@ from typing import Any
 
 from agentpkg.core import states
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import (
-    Entry,
-    PackageRow,
-    State,
-)
+from agentpkg.core.model import State
+from agentpkg.core.records import Entry, PackageRow
 from agentpkg.engine.transition.queue import withdraw
 from agentpkg.ledger.ledger import Transaction
 

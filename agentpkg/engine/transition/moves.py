@@ -6,12 +6,8 @@ from typing import Any
 
 from agentpkg.core import states
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.model import (
-    FeatureRow,
-    FeatureState,
-    PackageRow,
-    State,
-)
+from agentpkg.core.model import FeatureState, State
+from agentpkg.core.records import FeatureRow, PackageRow
 from agentpkg.engine.transition.door import change, emit_feature, require
 from agentpkg.ledger.ledger import Transaction
 

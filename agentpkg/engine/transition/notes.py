@@ -8,7 +8,7 @@ metadata, so that a package's own entries are its transitions and reviews alone.
 from collections.abc import Mapping
 from typing import Any
 
-from agentpkg.core.model import Entry
+from agentpkg.core.records import Entry
 from agentpkg.ledger.ledger import Transaction
 
 

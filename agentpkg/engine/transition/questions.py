@@ -6,7 +6,8 @@ from typing import Any
 
 from agentpkg.core import questions
 from agentpkg.core.errors import BadInput, NotAllowed
-from agentpkg.core.model import Entry, PackageRow, QuestionRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import Entry, PackageRow, QuestionRow
 from agentpkg.engine.transition.door import REVIEWER, require
 from agentpkg.engine.transition.moves import move
 from agentpkg.engine.transition.queue import tell

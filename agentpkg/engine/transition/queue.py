@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from agentpkg.core import questions
-from agentpkg.core.model import Entry, PackageRow, QuestionRow, State
+from agentpkg.core.model import State
+from agentpkg.core.records import Entry, PackageRow, QuestionRow
 from agentpkg.ledger.ledger import Transaction
 
 

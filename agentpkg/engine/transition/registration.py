@@ -5,14 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from agentpkg.core import states
-from agentpkg.core.model import (
-    Feature,
-    FeatureRow,
-    FeatureState,
-    PackageRow,
-    State,
-    WorkPackage,
-)
+from agentpkg.core.model import Feature, FeatureState, State, WorkPackage
+from agentpkg.core.records import FeatureRow, PackageRow
 from agentpkg.engine.transition.door import SYSTEM, emit_feature, follow
 from agentpkg.ledger.ledger import Transaction
 

@@ -5,15 +5,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from agentpkg.core import questions, states
-from agentpkg.core.model import (
-    Entry,
-    FailureClass,
-    PackageRow,
-    ReviewRow,
-    State,
-    Verdict,
-)
+from agentpkg.core.model import FailureClass, State, Verdict
 from agentpkg.core.proof import Warrant, Word
+from agentpkg.core.records import Entry, PackageRow, ReviewRow
 from agentpkg.engine.transition.door import REVIEWER, change, open_dependencies, require
 from agentpkg.engine.transition.questions import Asked, ask
 from agentpkg.ledger.ledger import Transaction

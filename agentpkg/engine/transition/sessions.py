@@ -5,14 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentpkg.core import states
-from agentpkg.core.model import (
-    Entry,
-    FailureClass,
-    Outcome,
-    PackageRow,
-    SessionRow,
-    State,
-)
+from agentpkg.core.model import FailureClass, Outcome, State
+from agentpkg.core.records import Entry, PackageRow, SessionRow
 from agentpkg.engine.transition.door import change, open_dependencies, require
 from agentpkg.engine.transition.queue import withdraw_of
 from agentpkg.ledger.ledger import Transaction
