@@ -4,7 +4,6 @@ import os
 import signal
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, dispatch, recovery
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
+from tests.support.matrix import points
 from tests.support.repos import git
 from tests.support.wait import until
 
@@ -73,19 +73,6 @@ CONCLUDING = (
     "agentpkg.git.quarantine:seal:return",
     "agentpkg.engine.transition.sessions:finish:return",
 )
-
-
-#: points that the fast run looks at, too; the others are much like them
-_FAST = {
-    "agentpkg.engine.transition.sessions:start:return", "agentpkg.engine.dispatch:_take_lease:return",
-    "agentpkg.git.worktrees:_add:return", "agentpkg.git.private:enter:return", "agentpkg.engine.lease:take:call",
-    "__main__:main:call", "__main__:_started:return", "agentpkg.git.admission:admit:return",
-    "agentpkg.git.private:leave:return", "agentpkg.engine.transition.sessions:finish:return",
-}  # fmt: skip
-
-
-def points(group: tuple[str, ...]) -> list[Any]:
-    return [pytest.param(at, marks=() if at in _FAST else pytest.mark.slow) for at in group]
 
 
 def start(shop: Shop) -> SessionRow:

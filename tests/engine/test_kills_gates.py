@@ -9,6 +9,7 @@ from agentpkg.engine.running.run import Run
 from agentpkg.engine.running.values import Options, Stop
 from tests.engine.test_kills_landing import end, kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
+from tests.support.matrix import points
 from tests.support.repos import git
 
 _RUN = """
@@ -36,7 +37,6 @@ POINTS = (
     "agentpkg.engine.transition.registration:register_fix:return",
     "agentpkg.engine.running.gating:_fix:return",
 )
-_FAST = {"agentpkg.engine.gatekeeping:_record:return"}
 
 _STAGES = """\
 stages:
@@ -56,7 +56,7 @@ def staged(shops: ShopFactory) -> Shop:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [pytest.param(p, marks=() if p in _FAST else pytest.mark.slow) for p in POINTS])
+@pytest.mark.parametrize("point", points(POINTS))
 def test_a_run_that_is_killed_at_a_gate_is_followed_by_the_next(
     shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

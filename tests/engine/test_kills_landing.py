@@ -9,6 +9,7 @@ from agentpkg.core.records import PackageRow
 from agentpkg.engine import merging, recovery, review
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
+from tests.support.matrix import points
 from tests.support.repos import git
 
 _REVIEW = "from agentpkg.engine import review\nreview.review(shop.project, shop.feature, 'WP01')"
@@ -70,12 +71,6 @@ RUNNING = (
     "agentpkg.engine.running.landing:collect:return",
     "agentpkg.engine.running.ending:stuck:call",
 )
-_FAST = {"agentpkg.engine.transition.reviews:judged:return", "agentpkg.git.landing:__call__:return"}
-
-
-def points(*groups: tuple[str, ...]) -> list[object]:
-    every = [point for group in groups for point in group]
-    return [pytest.param(at, marks=() if at in _FAST else pytest.mark.slow) for at in every]
 
 
 def kill(shop: Shop, monkeypatch: pytest.MonkeyPatch, code: str, point: str) -> None:

@@ -47,7 +47,13 @@ def most_at_once(diary: list[str]) -> int:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("diamond", 4), *(pytest.param(kind, 10, marks=pytest.mark.slow) for kind in ("chain", "wide", "layers"))],
+    [
+        ("diamond", 4),
+        *(
+            pytest.param(kind, 10, marks=[pytest.mark.slow, pytest.mark.exhaustive])
+            for kind in ("chain", "wide", "layers")
+        ),
+    ],
 )
 def test_a_feature_of_any_shape_is_done_in_an_order_that_its_dependencies_allow(
     shops: ShopFactory, kind: str, count: int

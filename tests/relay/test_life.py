@@ -14,6 +14,7 @@ from agentpkg.git.discover import discover
 from agentpkg.relay import client, place
 from agentpkg.relay.outbox import BATCH
 from tests.support import engine_kill, relay_world
+from tests.support.matrix import points
 from tests.support.relay_world import RelayWorld, history, runs
 from tests.support.repos import ScratchFactory
 from tests.support.wait import until
@@ -118,9 +119,7 @@ _POINTS = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "point", [pytest.param(p, marks=() if p.endswith("_marking:call") else pytest.mark.slow) for p in _POINTS]
-)
+@pytest.mark.parametrize("point", points(_POINTS))
 def test_a_relay_killed_between_publishing_and_marking_repeats_the_same_ids_in_order(
     world: RelayWorld, tmp_path: Path, point: str
 ) -> None:
