@@ -194,6 +194,23 @@ def test_killing_by_mark_takes_all_that_carry_it(tmp_path: Path) -> None:
 
 
 @LINUX
+def test_a_process_whose_first_thread_has_ended_still_lives_and_is_killed(tmp_path: Path) -> None:
+    # the kernel shows it as a zombie, without an environment
+    script = (
+        "import ctypes, platform, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], env={**ENV, "THE_MARK": str(tmp_path)}, cwd=tmp_path)
+    stat = Path(f"/proc/{process.pid}/stat")
+    until(lambda: ") Z " in stat.read_text(), what="the end of its first thread")
+    assert identity(process.pid) is not None
+    assert carries(process.pid, f"THE_MARK={tmp_path}")
+    assert kill_marked(f"THE_MARK={tmp_path}") == []
+    assert process.wait() == -signal.SIGKILL
+    assert identity(process.pid) is None
+
+
+@LINUX
 def test_a_fork_storm_is_stopped(tmp_path: Path) -> None:
     # it ends by itself after some thousand processes, so that a failure here costs the machine no more than that
     script = (

@@ -145,7 +145,9 @@ def _look_linux(pid: int) -> Process | None:
     if not fields:
         return None
     state, parent, group, session = fields[0], int(fields[1]), int(fields[2]), int(fields[3])
-    return Process(pid, parent, group, session, fields[19].decode(), state in (b"Z", b"X"), state in b"Tt")
+    # one whose first thread has ended while others run on says "Z" as well, and lives
+    zombie = state in (b"Z", b"X") and int(fields[17]) <= 1
+    return Process(pid, parent, group, session, fields[19].decode(), zombie, state in b"Tt")
 
 
 def read_proc(path: str) -> bytes:
@@ -194,7 +196,7 @@ def descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[i
 def carries(pid: int, mark: str) -> bool:
     """Whether a process was started with the entry ``mark`` (``NAME=VALUE``) in its environment."""
     if _LINUX:
-        return os.fsencode(mark) in read_proc(f"/proc/{pid}/environ").split(b"\0")
+        return os.fsencode(mark) in _environment(pid).split(b"\0")
     import psutil
 
     name, _, value = mark.partition("=")
@@ -202,6 +204,19 @@ def carries(pid: int, mark: str) -> bool:
         return psutil.Process(pid).environ().get(name) == value
     except (psutil.Error, OSError):
         return False
+
+
+def _environment(pid: int) -> bytes:
+    """What a process was started with; asked of another thread where the first has ended and tells nothing."""
+    said = read_proc(f"/proc/{pid}/environ")
+    if said:
+        return said
+    with suppress(OSError):
+        # one link for each thread, beside "." and ".."
+        if os.stat(f"/proc/{pid}/task").st_nlink > 3:
+            threads = (tid for tid in os.listdir(f"/proc/{pid}/task") if tid != str(pid))
+            return next(filter(None, (read_proc(f"/proc/{pid}/task/{tid}/environ") for tid in threads)), b"")
+    return b""
 
 
 def members(root: int | None, mark: str | None, spare: Container[int] = ()) -> list[Process]:

@@ -67,5 +67,5 @@ def test_one_place_proves_and_one_place_lands() -> None:
         "prove": {"core/proof.py", "engine/proving.py"},
         "give_word": {"core/proof.py", "engine/merging.py"},
         "_SEAL": {"core/proof.py"},
-        "LandingPlan": {"git/landing.py", "engine/merging.py"},
+        "LandingPlan": {"git/landing.py", "engine/merging.py", "engine/elsewhere.py"},
     }

@@ -101,8 +101,10 @@ class RelayWorld:
 
 
 def _runs(pid: int) -> bool:
+    """A first thread that is dead keeps its place while others die, and what they have open with them."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        dead = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        return not dead or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 
