@@ -29,6 +29,8 @@ agents:
   # plays recorded work in a real process; put your own agent here
   recorded: {{harness: replay, transcripts: "{transcripts}"}}
 review:
+  # one fault tried in each package's lines, for the demo's sake; three are the default
+  integrity: {{mutants_tried: 1}}
   checks:
     - name: tests
       group: test-quality

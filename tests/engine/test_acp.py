@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 AGENTS = {"claude-code-acp": claude_by_acp, "opencode": opencode}
 
 
-@pytest.fixture(params=sorted(AGENTS))
+@pytest.fixture(params=["claude-code-acp", pytest.param("opencode", marks=pytest.mark.exhaustive)])
 def shop(request: pytest.FixtureRequest, shops: ShopFactory, model: ModelServer) -> Shop:
     return agent_shop(
         shops, AGENTS[request.param](model.play()), agent={"constraints": {"forbidden_commands": ["cargo test"]}}

@@ -25,6 +25,7 @@ from agentpkg.git.audit import anchored
 from agentpkg.sessions.pulse import read_pulse
 from tests.cli.support import quick
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
+from tests.support.matrix import points
 from tests.support.repos import git
 from tests.support.wait import until
 
@@ -206,7 +207,7 @@ def cut_anchor(shop: Shop, entries: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entries", range(6))
+@pytest.mark.parametrize("entries", points(range(6)))
 def test_what_was_not_anchored_is_found_from_git_and_folders(shops: ShopFactory, entries: int) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]})
     shop.implement("WP01")

@@ -461,6 +461,7 @@ def test_too_much_is_refused(session: Session) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ten_thousand_commits_enter(session: Session) -> None:
     lines = ["commit refs/heads/many"]
     for number in range(10_000):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 
-def points(*groups: Iterable[str]) -> list[Any]:
-    """Parameters: every third point runs wherever slow tests do, the others in ``make test-all`` alone."""
+def points(*groups: Iterable[Any]) -> list[Any]:
+    """Parameters: every fifth point runs wherever slow tests do, the others in ``make test-all`` alone."""
     every = [point for group in groups for point in group]
-    return [pytest.param(at, marks=pytest.mark.exhaustive if n % 3 else ()) for n, at in enumerate(every)]
+    return [pytest.param(at, marks=pytest.mark.exhaustive if n % 5 else ()) for n, at in enumerate(every)]
