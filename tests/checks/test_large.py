@@ -1,6 +1,4 @@
 import os
-import resource
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +21,6 @@ def fill(repo: Path) -> str:
     return git(repo, "rev-parse", "main")
 
 
-def worked() -> float:
-    """Seconds of processor time so far, of this process and those it waited for: what runs beside it does not count."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary folder in memory where there is one: an ext4 without a journal shuns the inodes of files that were
@@ -38,18 +31,11 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_copy_of_50_000_files_costs_what_some_worktrees_do(memory: Path) -> None:
+def test_a_copy_of_50_000_files_is_whole_and_gone_afterwards(memory: Path) -> None:
+    # what it costs is for bench/: kernels take 1 to 20 s for the same files, whoever makes them
     repo = ScratchFactory(memory)()
     tip = fill(repo)
-    context = context_for(repo, tip, tip)
-    begun = worked()
-    subprocess.run(["git", "-C", repo, "worktree", "add", "-q", "--detach", memory / "wt", tip], check=True)
-    plain = worked() - begun
-    begun = worked()
-    with copy.throw_away(context) as place:
-        ours = worked() - begun
+    with copy.throw_away(context_for(repo, tip, tip)) as place:
         assert sum(1 for path in (place.root / "src").rglob("*.txt")) == FILES
         root = place.root
     assert not root.exists()
-    # two workers may get into each other's way in the kernel: 1 to 12 s were seen for the same copy
-    assert ours < 20 * plain + 5, f"{ours:.2f} s, git worktree add {plain:.2f} s"
