@@ -4,7 +4,6 @@ Read as strictly as the configuration: every problem at once, with its line. The
 waits for a person but what a package's own ``approval: required`` says.
 """
 
-import hashlib
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,15 +124,6 @@ def load_policy(work_tree: Path) -> Policy:
     except UnicodeDecodeError as error:
         raise _refusal([_problem(data.count(b"\n", 0, error.start) + 1, "", "should be UTF-8 text")]) from None
     return parse_policy(text)
-
-
-def policy_digest(work_tree: Path) -> bytes:
-    """The SHA-256 of the file's bytes; empty where there is none, or where it cannot be read."""
-    try:
-        data = _bytes(work_tree)
-    except BadInput as error:
-        return error.message.encode()
-    return hashlib.sha256(data).digest() if data else b""
 
 
 def parse_policy(text: str) -> Policy:

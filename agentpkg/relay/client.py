@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HOLD = 60.0
 #: seconds that the server waits for a command of agentpkg's own to connect
 _CONNECTING = 5.0
-#: seconds for a relay to start its server and answer; one that just ends, and a server whose owner was killed, take some
+#: seconds for a relay to start its server and answer, after another one that just ends
 ANSWER = 30.0
 
 _POLL = 0.01

@@ -9,7 +9,6 @@ import pytest
 
 from agentpkg.checks import copy
 from agentpkg.checks.base import CoverageSpec, Finding, NoVerdict, Reviewed
-from agentpkg.checks.feedback import feedback
 from agentpkg.checks.pipeline import run_all
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import Verdict
@@ -61,7 +60,7 @@ def test_a_good_candidate_is_approved_with_evidence_for_everything(scratch: Scra
 
 
 @pytest.mark.slow
-def test_failing_tests_reject_and_are_told_in_the_feedback(scratch: ScratchFactory, tmp_path: Path) -> None:
+def test_failing_tests_reject_and_their_evidence_says_how(scratch: ScratchFactory, tmp_path: Path) -> None:
     bad = "def test_sum():\n    assert 1 + 1 == 3\n" + PASSING
     context = scene(scratch(), {"tests/test_a.py": bad}, checks=checks(PYTEST, report="report.xml"))
     kept = store(tmp_path)
@@ -69,8 +68,7 @@ def test_failing_tests_reject_and_are_told_in_the_feedback(scratch: ScratchFacto
     assert out.verdict is Verdict.CHANGES_REQUESTED
     assert (out.tests_passed, out.tests_failed) == (1, 1)
     assert "1 of 2 tests failed: tests.test_a::test_sum" in named(out.checks, "check1").detail
-    told = feedback(out.checks, kept)
-    assert "FAILED test-quality / check1" in told
+    told = json.loads(kept.get(named(out.checks, "check1").evidence or "") or b"")["data"]["output"]
     assert "assert (1 + 1) == 3" in told
     assert copy.PREFIX not in told
 
@@ -159,7 +157,7 @@ def test_copies_of_sha256_and_of_shallow_repositories(tmp_path: Path) -> None:
     for repo in (first, tmp_path / "shallow"):
         context = scene(repo, {"a": "3", "conftest.py": "x"}, checks=checks("git fsck --no-dangling && git log HEAD"))
         out = reviewed(run_all(context, store(tmp_path)))
-        assert named(out.checks, "check1").status == "pass", feedback(out.checks, store(tmp_path))
+        assert named(out.checks, "check1").status == "pass", out.checks
         assert named(out.checks, "test configuration").status == "warn"
 
 
@@ -181,7 +179,7 @@ def test_checks_get_neither_secrets_nor_a_session(
     for name in ("JWT_SECRET", "AGENTPKG_SESSION", "GIT_DIR", "PYTHONPATH"):
         monkeypatch.setenv(name, "value-of-it")
     out = reviewed(run_all(context, store(tmp_path)))
-    assert out.verdict is Verdict.APPROVED, feedback(out.checks, store(tmp_path))
+    assert out.verdict is Verdict.APPROVED, out.checks
 
 
 def test_a_flood_of_output_is_bounded_and_its_end_kept(scratch: ScratchFactory, tmp_path: Path) -> None:
