@@ -82,7 +82,9 @@ async def connect(access: Access, name: str) -> Client:
         with suppress(OSError, nats.errors.Error):
             await client.close()
         kind = Deaf if isinstance(error, TimeoutError) and not seen else BusDown
-        raise kind(f"{access.shown}: {_why(seen[-1] if seen else error)}") from None
+        # what the server said comes before what its hanging up gave
+        said = [one for one in seen if isinstance(one, nats.errors.Error)]
+        raise kind(f"{access.shown}: {_why((said or seen or [error])[-1])}") from None
     return client
 
 

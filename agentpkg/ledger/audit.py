@@ -158,8 +158,16 @@ def _trailers(entries: Sequence[Entry], trailer: Trailer, on_target: Container[s
 
 def _needs_commit(entry: Entry) -> bool:
     """Whether an entry landed a package: forced and adopted ones may rest on commits that agentpkg did not make."""
-    landed = bool(entry.wp_id) and str(entry.transition).endswith("->done")
-    return landed and not entry.metadata.get("forced") and entry.metadata.get("kind") != "adopted"
+    return _lands(entry) and not entry.metadata.get("forced") and not _adopts(entry)
+
+
+def _lands(entry: Entry) -> bool:
+    return bool(entry.wp_id) and str(entry.transition).endswith("->done")
+
+
+def _adopts(entry: Entry) -> bool:
+    """Whether an entry found a package done; one of ``rebuild`` names the commit and the lost entry that this saw."""
+    return _lands(entry) and entry.metadata.get("kind") == "adopted"
 
 
 def _landing_problem(entry: Entry, trailer: Trailer, on_target: Container[str], earlier: set[str]) -> str | None:
@@ -177,10 +185,13 @@ def _landing_problem(entry: Entry, trailer: Trailer, on_target: Container[str], 
 
 
 def _landed(entries: Sequence[Entry], landed: Mapping[str, str]) -> Iterator[Broken]:
-    """What a landed commit saw must still be there; if not, all after the end is missing."""
+    """What a landed commit saw must still be there, or told to be lost; if not, all after the end is missing."""
     known = {entry.hash for entry in entries}
+    lost = {
+        (entry.metadata.get("merge_commit"), entry.metadata.get("audit_hash")) for entry in entries if _adopts(entry)
+    }
     for commit, digest in landed.items():
-        if digest not in known:
+        if digest not in known and (commit, digest) not in lost:
             number = len(entries) + 1
             yield Broken(number, f"entry {digest[:12]}, which the landed commit {commit[:12]} saw, is missing")
             return

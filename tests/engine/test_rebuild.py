@@ -228,6 +228,7 @@ def test_what_was_not_anchored_is_found_from_git_and_folders(shops: ShopFactory,
     shop.run()
     assert set(shop.states().values()) == {State.DONE}
     shop.check()
+    assert auditing.verify(shop.project, FEATURE).ok
 
 
 @pytest.mark.slow

@@ -222,3 +222,14 @@ def test_what_a_landed_commit_saw_must_be_there(ledger: Ledger) -> None:
 
     assert audited(ledger).ok
     assert audited(ledger, landed={MERGE: last.hash}).first_bad == 7
+
+
+def test_what_a_landed_commit_saw_may_be_told_to_be_lost(ledger: Ledger) -> None:
+    """An entry of ``rebuild`` says which commit it found, and which entry that had seen; no other commit is excused."""
+    found = {"kind": "adopted", "merge_commit": MERGE, "audit_hash": "f" * 64}
+    with ledger.write() as tx:
+        tx.append(FEATURE, "WP02", "for_review", "done", "system:recovery", found)
+
+    assert audited(ledger, landed={MERGE: "f" * 64}).ok
+    assert audited(ledger, landed={MERGE: "e" * 64}).first_bad == 11
+    assert audited(ledger, landed={"b" * 40: "f" * 64}).first_bad == 11
