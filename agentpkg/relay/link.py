@@ -48,8 +48,9 @@ class Link:
             BusDown: the server cannot be used now.
             Lacking: there is no server to start.
         """
-        if self._publisher is not None and self._publisher.up:
+        if self._publisher is not None and self._publisher.up and (self._own or self.server):
             return self._publisher
+        # a server whose keeper was killed may answer still, and is nobody's
         await self._disconnect()
         access = await self._access()
         from agentpkg.bus.nats import BusDown, Publisher

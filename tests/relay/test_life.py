@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agentpkg.bus.access import Settings
@@ -155,6 +156,16 @@ def test_a_server_that_is_killed_comes_back_on_its_port(world: RelayWorld) -> No
     world.publish(2)
     assert world.status["url"] == url
     assert [event["n"] for event in history(world)] == [1, 2, 3]
+
+
+def test_a_server_whose_keeper_is_killed_is_started_anew_though_it_still_answers(world: RelayWorld) -> None:
+    world.publish()
+    url, keeper = world.status["url"], psutil.Process(world.server_pid()).parent()
+    assert keeper is not None
+    keeper.kill()
+    assert client.endpoint(world.state, world.settings)["url"] == url
+    world.publish()
+    assert [event["n"] for event in history(world)] == [1, 2]
 
 
 def test_a_deleted_stream_is_made_again_with_the_newest_events(world: RelayWorld) -> None:
