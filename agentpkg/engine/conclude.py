@@ -40,6 +40,8 @@ _LIMIT = 64 << 20
 
 #: how often a machine that fails may be asked to look at commits
 _ADMISSIONS = 5
+#: how often a conclusion goes on after a git of its own was killed
+_KILLED = 3
 
 
 class Desk(Protocol):
@@ -112,11 +114,17 @@ def conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor
     Returns:
         What was found; nothing, with nothing done, when this process does not own the session (any more).
     """
-    try:
-        with lease.acting(desk.ledger, plan.session):
-            return _conclude(desk, plan, folder, facts, redactor)
-    except lease.Fenced:
-        return Found()
+    for left in reversed(range(_KILLED + 1)):
+        try:
+            with lease.acting(desk.ledger, plan.session):
+                return _conclude(desk, plan, folder, facts, redactor)
+        except lease.Fenced:
+            break
+        except GitFailed as error:
+            # somebody, or the kernel for want of memory, killed one process; what it began may be repeated
+            if error.returncode >= 0 or not left:
+                raise
+    return Found()
 
 
 def _conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redactor: Redactor | None) -> Found:

@@ -103,9 +103,10 @@ class GitFailed(AgentpkgError):
 
     def __init__(self, args: Sequence[str], returncode: int, stderr: bytes) -> None:
         said = stderr.decode("utf-8", "backslashreplace").strip().splitlines()
-        tail = said[-1] if said else "it said nothing"
+        tail = next((line for line in reversed(said) if not line.startswith("hint:")), "it said nothing")
+        how = f"ended with {returncode}: {tail}" if returncode >= 0 else f"was killed by signal {-returncode}"
         super().__init__(
-            f"git {args[0] if args else ''} ended with {returncode}: {tail}",
+            f"git {args[0] if args else ''} {how}",
             "run `agentpkg doctor`; if the repository is healthy, report this",
             details={"command": ["git", *args][:20], "stderr": said[-20:]},
         )

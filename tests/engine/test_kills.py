@@ -1,6 +1,7 @@
 """Processes killed at every step of a session: the next command finishes or undoes it, and nothing is lost."""
 
 import os
+import shutil
 import signal
 import sqlite3
 from pathlib import Path
@@ -309,3 +310,23 @@ def test_without_its_secrets_an_orphans_commits_stay_in_quarantine(
     quarantine = shop.state / "sessions" / row.id / "quarantine.git"
     assert git(quarantine, "for-each-ref", f"refs/session/heads/{BRANCH}")
     assert git(shop.repo, "rev-parse", BRANCH) == shop.tip()
+
+
+@pytest.mark.slow
+def test_a_git_that_is_killed_under_a_conclusion_costs_nothing(
+    shops: ShopFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process that the kernel kills for want of memory, say; the supervisor that started it lives."""
+    shop, real = shops(), shutil.which("git")
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    # bash, since a plain sh may run a last command in its own place
+    fake.write_text(f"""#!/bin/bash
+case "$*" in *quarantine.git*--batch-check*) mkdir {tmp_path}/once 2>/dev/null && kill -9 $$;; esac
+exec {real} "$@"
+""")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    shop.implement("WP01")
+    assert (tmp_path / "once").exists()
+    as_undisturbed(shop, 1)
