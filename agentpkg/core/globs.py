@@ -1,6 +1,7 @@
 """Whether two gitignore patterns can match the same path, and an example of one: by looking at the patterns alone."""
 
 import fnmatch
+import re
 import string
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,12 +12,17 @@ _LONGEST = 4096
 #: what is tried for wildcards and sets, before the characters that sets name
 _LETTERS = "x" + string.ascii_letters + string.digits + "._-"
 
+#: names with an extension are taken for files, in which there is nothing more: else ``two.py`` could lie in ``one.py``
+_FILE = re.compile(r".\.(?!d$)[A-Za-z]\w*$", re.ASCII)
+
 _Meet = Callable[[str, str], str | None]
 
 
 @cache
 def common_path(one: str, other: str) -> str | None:
     """A path that both patterns match, made up where they name none; None when there is none.
+
+    A name with an extension (``login.py``, ``*.md``) is taken for a file's, though it could be a folder's.
 
     Args:
         one: a pattern of gitignore(5) that includes; ``other`` too.
@@ -53,7 +59,8 @@ def _parts(pattern: str) -> list[str]:
     parts = [part for part in pattern.split("/") if part]
     if pattern.endswith(("/", "/**")):
         parts = [*parts[: -1 if parts[-1] == "**" else None], "*"]
-    parts = [*([] if anchored else ["**"]), *parts, "**"]
+    file = bool(parts) and not pattern.endswith("/") and _FILE.search(parts[-1]) is not None
+    parts = [*([] if anchored else ["**"]), *parts, *([] if file else ["**"])]
     return [part for part, after in pairwise([*parts, ""]) if (part, after) != ("**", "**")]
 
 

@@ -42,6 +42,10 @@ def first(found: Feature) -> dict[str, list[str]]:
         ("src/?", "src/ab.c", False),
         ("src/[ab].c", "src/c.c", False),
         ("a/b", "b/a", False),
+        ("docs", "Makefile", True),
+        ("conf.d", "readme.md", True),
+        ("one.py", "two.py", False),
+        ("*.py", "notes.md", False),
         ("a" * 5000, "a*", False),
     ],
 )

@@ -206,6 +206,15 @@ def cut_anchor(shop: Shop, entries: int) -> None:
         append_audit(project.repository, FEATURE, kept)
 
 
+def moves_told(shop: Shop) -> list[tuple[str, str]]:
+    events = [event for event in shop.project.ledger.events() if event.subject.endswith(".state.changed")]
+    return [
+        (event.subject.split(".wp.")[1].split(".")[0], event.payload["to"])
+        for event in events
+        if ".wp." in event.subject
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("entries", points(range(6)))
 def test_what_was_not_anchored_is_found_from_git_and_folders(shops: ShopFactory, entries: int) -> None:
@@ -229,6 +238,12 @@ def test_what_was_not_anchored_is_found_from_git_and_folders(shops: ShopFactory,
     assert set(shop.states().values()) == {State.DONE}
     shop.check()
     assert auditing.verify(shop.project, FEATURE).ok
+    still(shop)
+    told = moves_told(shop)
+    assert told.count(("WP01", "done")) == 1
+    drop(ledger(shop))
+    rebuild(shop)
+    assert moves_told(shop) == told
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def tell_again(tx: Transaction, entry: Entry) -> None:
     elif said.get("kind") == "review":
         told = {key: said.get(key) for key in ("verdict", "cycle", "candidate", "head")}
         tx.emit(f"feature.{feature}.wp.{wp}.review.completed", told, entry=entry)
-    elif frm not in (NONE, to) and said.get("kind") != "adopted":
+    elif frm not in (NONE, to) and (said.get("kind") != "adopted" or entry.actor == RECOVERY):
         job = said.get("session") or said.get("job_id")
         if frm == State.DOING and job:
             told = {key: said.get(key) for key in ("outcome", "commits")}
