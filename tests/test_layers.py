@@ -1,6 +1,8 @@
 """The rooms import each other one way only, and each outside library is spoken to in its own room."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -31,6 +33,14 @@ OUTSIDE = {
     "networkx": ("core",),
     "jinja2": ("prompts",), "keyring": ("secrets",), "subprocess": ("proc", "git.repo"), "multiprocessing": (),
     "acp": ("harnesses.acp_messages",),
+}  # fmt: skip
+
+_HEAVY = "agentpkg.checks.pipeline asyncio click jinja2 nats networkx pydantic rich yaml"
+#: what is started often, or by every command -> what of the heavy it needs
+STARTS = {
+    "agentpkg.cli": "click",
+    "agentpkg.relay.client": "", "agentpkg.relay.main": "asyncio",
+    "agentpkg.engine.supervisor": "", "agentpkg.engine.conclude": "", "agentpkg.engine.recovery": "pydantic yaml",
 }  # fmt: skip
 
 
@@ -138,3 +148,10 @@ def test_only_the_command_line_prints() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("module", STARTS)
+def test_what_is_started_often_imports_nothing_heavy_that_it_does_not_need(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted(set({_HEAVY.split()!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == STARTS[module].split()

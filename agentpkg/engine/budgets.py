@@ -7,7 +7,7 @@ a budget that is used up may be overdrawn is for the policy (``actions.spending`
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentpkg.core import questions, spending
 from agentpkg.core.errors import NotAllowed
@@ -15,10 +15,13 @@ from agentpkg.core.model import Feature
 from agentpkg.core.records import QuestionRow, SessionRow
 from agentpkg.core.spending import Caps, Over, Spent
 from agentpkg.engine import transition
-from agentpkg.engine.project import Project
 from agentpkg.engine.transition.questions import Asked
 from agentpkg.ledger.reading import Reader
 from agentpkg.sessions.pulse import read_pulse
+
+if TYPE_CHECKING:
+    # a supervisor, which has no use for a project, must not pay for its configuration
+    from agentpkg.engine.project import Project
 
 Amounts = Mapping[str, Decimal]
 
@@ -26,7 +29,7 @@ Amounts = Mapping[str, Decimal]
 REVIEWED = "agent_review"
 
 
-def configured(project: Project, feature: Feature) -> dict[str, dict[str, Decimal]]:
+def configured(project: "Project", feature: Feature) -> dict[str, dict[str, Decimal]]:
     """The budgets that hold for a feature: its own meta's before the configuration's."""
     found: dict[str, dict[str, Decimal]] = {}
     for scope in spending.SCOPES:
@@ -39,7 +42,7 @@ def configured(project: Project, feature: Feature) -> dict[str, dict[str, Decima
     return found
 
 
-def caps(project: Project, feature: Feature, wp: str, look: Reader) -> dict[str, dict[str, Decimal]]:
+def caps(project: "Project", feature: Feature, wp: str, look: Reader) -> dict[str, dict[str, Decimal]]:
     """The budgets with what people have granted beyond them."""
     found = configured(project, feature)
     for question in look.questions(feature.id, kind=questions.SPENDING) if found else ():
@@ -87,7 +90,7 @@ def by_package(used: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Spent
     return {wp: spending.together(each) for wp, each in found.items()}
 
 
-def over(project: Project, feature: Feature, wp: str, look: Reader | None = None) -> Over | None:
+def over(project: "Project", feature: Feature, wp: str, look: Reader | None = None) -> Over | None:
     """The budget that keeps a package's next session from starting; None when nothing does."""
     if not configured(project, feature) or project.policy.actions.spending == "autonomous":
         return None
@@ -95,7 +98,7 @@ def over(project: Project, feature: Feature, wp: str, look: Reader | None = None
     return spending.over(caps(project, feature, wp, look), spent(usages(project.state, look, feature.id), wp))
 
 
-def require_room(project: Project, feature: Feature, wp: str) -> None:
+def require_room(project: "Project", feature: Feature, wp: str) -> None:
     """Raises :class:`NotAllowed` when a budget is used up; where the policy says so, people are asked for more."""
     found = over(project, feature, wp)
     if found is None:
@@ -113,7 +116,7 @@ def require_room(project: Project, feature: Feature, wp: str) -> None:
     raise NotAllowed(f"{wp}: {found}", f"raise {found.key} in .kittify/config.yaml{own}", code="budget_spent")
 
 
-def _ask(project: Project, feature: Feature, wp: str, found: Over) -> QuestionRow:
+def _ask(project: "Project", feature: Feature, wp: str, found: Over) -> QuestionRow:
     """The question about more of a budget: the one there is for this amount, else a new one."""
     basis = configured(project, feature)[found.scope][found.unit]
     subject = f"{found.key} {spending.shown(found.cap)}"
@@ -133,7 +136,7 @@ def _ask(project: Project, feature: Feature, wp: str, found: Over) -> QuestionRo
     return question
 
 
-def plan(project: Project, feature: Feature, wp: str) -> dict[str, dict[str, str]]:
+def plan(project: "Project", feature: Feature, wp: str) -> dict[str, dict[str, str]]:
     """What holds for a session of a package while it runs, amounts as text."""
     if project.policy.actions.spending == "autonomous":
         return {}
@@ -141,7 +144,7 @@ def plan(project: Project, feature: Feature, wp: str) -> dict[str, dict[str, str
     return {scope: {unit: str(cap) for unit, cap in units.items()} for scope, units in found.items()}
 
 
-def allowance(project: Project, feature: Feature, wp: str) -> dict[str, str]:
+def allowance(project: "Project", feature: Feature, wp: str) -> dict[str, str]:
     """What one more session of a package may use, amounts as text."""
     found = from_plan(plan(project, feature, wp))
     rest = spending.left(found, spent(usages(project.state, project.ledger, feature.id), wp)) if found else {}

@@ -53,6 +53,11 @@ def there(project: Project) -> bool:
     return (project.state / _NAME).exists()
 
 
+def left_behind(project: Project) -> bool:
+    """Whether a landing was cut short, or one is under way: cheap to ask, for every command does."""
+    return there(project) or any((project.state / "landing").glob("*.json"))
+
+
 def write(project: Project, intent: Intent) -> None:
     """Puts an intent on the disk."""
     files.write_atomic(project.state / _NAME, json.dumps(asdict(intent)), sync=True)

@@ -163,17 +163,13 @@ def catch_up(project: Project, target: str) -> bool:
 
 def cut_short(project: Project) -> bool:
     """Whether a landing left something behind, and no command is landing something now."""
-    if not _left_behind(project):
+    if not intents.left_behind(project):
         return False
     try:
         with _landing_lock(project, timeout=0):
-            return _left_behind(project)
+            return intents.left_behind(project)
     except Busy:
         return False
-
-
-def _left_behind(project: Project) -> bool:
-    return intents.there(project) or any((project.state / "landing").glob("*.json"))
 
 
 def recover(project: Project) -> list[str]:
@@ -182,7 +178,7 @@ def recover(project: Project) -> list[str]:
     Returns:
         What was done, one sentence each.
     """
-    if not _left_behind(project):
+    if not intents.left_behind(project):
         return []
     try:
         with _landing_lock(project, timeout=0):

@@ -7,7 +7,7 @@ from agentpkg import proc
 from agentpkg.core import questions
 from agentpkg.core.errors import AgentpkgError, BadInput
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import approvals, conclude, fulldisk, lease, merging, room, vault
+from agentpkg.engine import approvals, conclude, fulldisk, intent, lease, room, vault
 from agentpkg.engine.insisting import insist
 from agentpkg.engine.lease import is_dead
 from agentpkg.engine.plan import FILE as plan_file
@@ -52,7 +52,7 @@ def reconcile(project: Project) -> list[str]:
             done.append(f"session {row.id} of {row.wp} had lost its supervisor")
     for question in approvals.settle(project):
         done.append(f"{questions.name(question.number)} of {question.wp}: nobody answered in time: {question.answer}")
-    return done + merging.recover(project)
+    return done + _landings(project)
 
 
 def pending(project: Project) -> list[str]:
@@ -63,8 +63,25 @@ def pending(project: Project) -> list[str]:
     return [
         *(f"session {row.id} of {row.feature} {row.wp} has lost its supervisor" for row in dead),
         *(f"{questions.name(one.number)} of {one.wp}: nobody answered in time" for one in late),
-        *(["a landing was cut short"] if merging.cut_short(project) else []),
+        *(["a landing was cut short"] if _is_cut_short(project) else []),
     ]
+
+
+def _landings(project: Project) -> list[str]:
+    if not intent.left_behind(project):
+        return []
+    # landing knows all of the review, which commands that only look need not pay for
+    from agentpkg.engine import merging
+
+    return merging.recover(project)
+
+
+def _is_cut_short(project: Project) -> bool:
+    if not intent.left_behind(project):
+        return False
+    from agentpkg.engine import merging
+
+    return merging.cut_short(project)
 
 
 def conclude_orphan(project: Project, row: SessionRow) -> None:
