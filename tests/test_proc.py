@@ -251,6 +251,31 @@ def test_a_detached_process_that_dies_at_once_is_no_error_here(tmp_path: Path) -
     assert until(lambda: identity(pid) is None)
 
 
+#: five grandchildren lead sessions of their own, lose their parent and end; so does the one child it started itself
+_ADOPTS = """
+import os
+from pathlib import Path
+from agentpkg.proc import Child, become_subreaper, reap_adopted, table
+from tests.support.wait import until
+
+def ended():
+    return {pid for pid, one in table().items() if one.zombie and one.parent == os.getpid()}
+
+become_subreaper()
+script = "for i in 1 2 3 4 5; do setsid -f true; done; exit 7"
+child = Child(["/bin/sh", "-c", script], env=dict(os.environ), cwd=Path())
+until(lambda: len(ended()) == 6)
+reap_adopted(ended())
+assert ended() == {child.pid}, ended()
+assert child.exit_code == 7
+"""
+
+
+@LINUX
+def test_adopted_children_are_waited_for_and_its_own_are_left_to_who_started_them() -> None:
+    subprocess.run([sys.executable, "-c", _ADOPTS], check=True, timeout=20)
+
+
 @LINUX
 def test_a_process_without_a_session_of_its_namespace_is_found(tmp_path: Path) -> None:
     """In a pid namespace whose starter stayed outside, as containers have it, the session's number is 0."""

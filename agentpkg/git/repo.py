@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from agentpkg.core.errors import DISK_FULL, MAKE_ROOM, AgentpkgError, Interrupted, Lacking
-from agentpkg.proc import helping
+from agentpkg.proc import start_own
 
 #: seconds after which a git command counts as hung
 TIMEOUT = 120.0
@@ -249,16 +249,15 @@ class Git:
             stdin: a file or pipe to read from instead.
             stderr: a file for what it says; dropped otherwise.
         """
-        child = subprocess.Popen(
-            self.argv(args), env=self.env(), cwd=self.cwd(), start_new_session=True,
+        child = start_own(
+            self.argv(args), env=self.env(), cwd=self.cwd(),
             stdin=stdin or subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr or subprocess.DEVNULL,
         )  # fmt: skip
         timer = threading.Timer(timeout, _kill_group, [child])
         timer.daemon = True
         timer.start()
         try:
-            with helping(child.pid):
-                yield child
+            yield child
         finally:
             timer.cancel()
             if child.poll() is None:
@@ -302,14 +301,13 @@ def _communicate(
     timeout: float,
     cancelled: Callable[[], bool] | None = None,
 ) -> GitResult:
-    child = subprocess.Popen(
-        argv, env=env, cwd=cwd, start_new_session=True,
+    child = start_own(
+        argv, env=env, cwd=cwd,
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        with helping(child.pid):
-            out, err = _talk(child, stdin, timeout, cancelled)
+        out, err = _talk(child, stdin, timeout, cancelled)
     except subprocess.TimeoutExpired:
         _kill_group(child)
         out, err = child.communicate()

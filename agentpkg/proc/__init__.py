@@ -1,7 +1,8 @@
 """Processes: start, read and feed them, know them again, end all of a tree. ``subprocess`` is used nowhere else."""
 
-from agentpkg.proc.child import Child, default_signals, detached, helping, spawn_detached, tell_detached
+from agentpkg.proc.child import Child, default_signals, detached, spawn_detached, tell_detached
 from agentpkg.proc.load import Load, Meter, fair_memory, tasks
+from agentpkg.proc.own import own, reap_adopted, start_own
 from agentpkg.proc.pen import Pen, make_pen, penned
 from agentpkg.proc.rlimits import PerProcess, per_process
 from agentpkg.proc.run import Kept, Result, run
@@ -39,7 +40,6 @@ __all__ = [
     "descendants",
     "detached",
     "fair_memory",
-    "helping",
     "here",
     "identity",
     "kill_all",
@@ -47,11 +47,14 @@ __all__ = [
     "look",
     "make_pen",
     "members",
+    "own",
     "penned",
     "per_process",
+    "reap_adopted",
     "run",
     "send",
     "spawn_detached",
+    "start_own",
     "table",
     "tasks",
     "tell_detached",

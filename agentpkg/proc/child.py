@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from agentpkg.core.errors import Lacking
+from agentpkg.proc.own import own, start_own
 from agentpkg.proc.tree import Process, descendants, kill_all, look, members, table
 
 #: bytes read from a pipe at once
@@ -29,9 +30,6 @@ _POLL = 0.05
 
 #: detached children of this process, kept so that their ends are noticed
 _detached: list["subprocess.Popen[bytes]"] = []
-
-#: pids of what helps this process for a moment, and is none of what a :class:`Child` left behind
-_helpers: set[int] = set()
 
 #: called with the pid of each new one
 _detached_told: list[Callable[[int], None]] = []
@@ -184,21 +182,10 @@ class Child:
             adopted: count every descendant of the caller in, as in :meth:`left`.
         """
         processes = table()
-        others = {*detached(), *_helpers}
+        others = own() - {self.pid}
         spared = {*others, *descendants(others, processes)}
         roots = (os.getpid(),) if adopted else (self.pid,)
         return [pid for pid in {*descendants(roots, processes), self.pid} if pid in processes and pid not in spared]
-
-    def reap(self, pids: Iterable[int]) -> None:
-        """Takes the exit codes of those of ``pids`` that ended after the caller, a subreaper, had become their parent.
-
-        What leads a session of its own is left: the caller starts its own children so, and waits for them itself.
-        """
-        for pid in pids:
-            found = look(pid)
-            if found is not None and found.zombie and found.parent == os.getpid() and found.session != pid != self.pid:
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
 
     def kill(self, mark: str | None = None, *, adopted: bool = False, spare: Collection[int] = ()) -> list[Process]:
         """Kills its whole tree (arguments as in :meth:`left`); gives what survived."""
@@ -230,8 +217,8 @@ def _popen(
     argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: int, merge: bool, keep: Sequence[int]
 ) -> "subprocess.Popen[bytes]":
     try:
-        return subprocess.Popen(
-            argv, env=env, cwd=cwd, stdin=stdin, stdout=subprocess.PIPE, bufsize=0, start_new_session=True,
+        return start_own(
+            argv, env=env, cwd=cwd, stdin=stdin, stdout=subprocess.PIPE, bufsize=0,
             stderr=subprocess.STDOUT if merge else subprocess.PIPE, pass_fds=keep,
         )  # fmt: skip
     except (OSError, ValueError) as error:
@@ -276,10 +263,7 @@ def spawn_detached(
     detached()
     output = _open_log(log)
     try:
-        child = subprocess.Popen(
-            argv, env=env, cwd=cwd, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        child = start_own(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
     except (OSError, ValueError) as error:
         raise _cannot_start(argv, error) from error
     finally:
@@ -294,16 +278,6 @@ def spawn_detached(
     with suppress(BrokenPipeError):
         child.stdin.close()
     return child.pid
-
-
-@contextmanager
-def helping(pid: int) -> Iterator[None]:
-    """For the block, a child of this process's own counts for nothing in :meth:`Child.tree`."""
-    _helpers.add(pid)
-    try:
-        yield
-    finally:
-        _helpers.discard(pid)
 
 
 def detached() -> set[int]:

@@ -22,7 +22,7 @@ from agentpkg.harnesses.base import (
     Stream,
     StreamEnd,
 )
-from agentpkg.proc import Child, Load, Meter, Process, tasks
+from agentpkg.proc import Child, Load, Meter, Process, reap_adopted, tasks
 from agentpkg.sessions.asking import Nobody, People
 from agentpkg.sessions.limits import Breach, Limit, Usage, WallTime
 from agentpkg.sessions.log import Redactor, SessionLog
@@ -151,7 +151,7 @@ class _Gauge:
         """The newest measurement."""
         if now >= self._next or tasks() > self._tasks + _STORM:
             self.last = self._meter.read()
-            self._child.reap(self.last.members)
+            reap_adopted(self.last.members)
             self._next, self._tasks = now + _MEASURE, tasks()
         return self.last
 
