@@ -6,7 +6,7 @@ from functools import partial
 
 from agentpkg.core.records import Entry, SessionRow
 from agentpkg.engine.project import Project
-from agentpkg.git import signing
+from agentpkg.git import refs, signing
 from agentpkg.git.audit import anchored_features, newest_signed, read_audit, sign_audit
 from agentpkg.git.repo import Git
 from agentpkg.ledger import audit, exported
@@ -60,12 +60,7 @@ def verify_export(project: Project, feature: str, lines: Sequence[str], target: 
 
 def _tip(project: Project, branch: str) -> str | None:
     """The tip of a branch, else of the one that a clone got from its origin."""
-    own = project.branch_tip(branch)
-    if own is not None:
-        return own
-    ref = f"refs/remotes/origin/{branch}^{{commit}}"
-    found = project.repository.git.run("rev-parse", "--verify", "--quiet", "--end-of-options", ref, ok=(0, 1))
-    return found.text or None
+    return project.branch_tip(branch) or refs.tip(project.repository.git, f"refs/remotes/origin/{branch}")
 
 
 def _landed_since_ever(git: Git, tip: str, feature: str) -> list[tuple[str, str, str]]:

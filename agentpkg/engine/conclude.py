@@ -20,7 +20,7 @@ from agentpkg.core.model import FailureClass, Outcome
 from agentpkg.engine import control, fulldisk, lease, tampering, transition
 from agentpkg.engine.plan import SessionPlan, config_digest
 from agentpkg.files import read_bounded, remove_tree, write_atomic
-from agentpkg.git import private, quarantine, snapshots, worktrees
+from agentpkg.git import private, quarantine, refs, snapshots, worktrees
 from agentpkg.git.admission import Admitted, NothingNew, Refused, Request, admit
 from agentpkg.git.admission_policy import Guard
 from agentpkg.git.discover import Repository, admin_dir_of
@@ -244,7 +244,7 @@ def _planted(worktree: Path) -> list[str]:
 
 
 def _request(desk: Desk, plan: SessionPlan, redactor: Redactor) -> Request:
-    now = desk.repository.git.run("rev-parse", "--verify", "-q", f"refs/heads/{plan.target}^{{commit}}", ok=(0, 1)).text
+    now = refs.tip(desk.repository.git, f"refs/heads/{plan.target}")
     return Request(
         private=Path(plan.private), branch=plan.branch, old=plan.old_head,
         targets=tuple(tip for tip in (plan.base, now) if tip), secrets=redactor.finder,

@@ -17,6 +17,7 @@ from agentpkg.core.records import PackageRow
 from agentpkg.engine import actors, fixing, transition
 from agentpkg.features.folder import FeatureRef, find_features, load_feature, require_good, resolve
 from agentpkg.files import stamp
+from agentpkg.git import refs
 from agentpkg.git.audit import anchored, anchored_features
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import Repository, discover
@@ -340,22 +341,18 @@ class Project:
 
     def target_tip(self, branch: str) -> str:
         """The commit at the tip of a target branch. Raises :class:`BadInput` when there is no such branch."""
-        found = self.repository.git.run(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/heads/{branch}^{{commit}}", ok=(0, 1)
-        )
-        if found.returncode:
+        found = self.branch_tip(branch)
+        if found is None:
             raise BadInput(
                 f"there is no branch {branch} to merge into",
                 "make it (a first commit is needed), or set project.target_branch",
                 code="no_target",
             )
-        return found.text
+        return found
 
     def branch_tip(self, branch: str) -> str | None:
-        """The commit at the tip of a package's branch, None when there is no such branch."""
-        ref = f"refs/heads/{branch}^{{commit}}"
-        found = self.repository.git.run("rev-parse", "--verify", "--quiet", "--end-of-options", ref, ok=(0, 1))
-        return None if found.returncode else found.text
+        """The commit at the tip of a branch, None when there is no such branch."""
+        return refs.tip(self.repository.git, f"refs/heads/{branch}")
 
     def branch_name(self, feature: str, wp: str) -> str:
         """``feat/003-auth-system-WP02``."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agentpkg.git import signing
+from agentpkg.git import refs, signing
 from agentpkg.git.diff import read_objects
 from agentpkg.git.discover import Repository
 from agentpkg.git.repo import Git
@@ -130,8 +130,7 @@ def read_audit(repo: Repository, slug: str) -> list[str]:
 
 
 def _tip(git: Git, slug: str) -> str | None:
-    ref = f"{PREFIX}/{slug}^{{commit}}"
-    return git.run("rev-parse", "-q", "--verify", "--end-of-options", ref, ok=(0, 1)).text or None
+    return refs.tip(git, f"{PREFIX}/{slug}")
 
 
 def _said(git: Git, tip: str | None) -> tuple[int, str | None]:

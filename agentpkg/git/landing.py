@@ -22,6 +22,7 @@ from typing import IO
 
 from agentpkg.core.proof import Followed, Warrant
 from agentpkg.git import checkouts as user
+from agentpkg.git import refs
 from agentpkg.git.checkouts import Checkout
 from agentpkg.git.diff import Change, changed_paths
 from agentpkg.git.discover import Repository
@@ -127,7 +128,7 @@ def land(repo: Repository, control: Git, plan: LandingPlan, publish: Publish | N
     Raises:
         GitFailed: the candidate is missing, or git failed in a way nobody planned for; nothing has changed then.
     """
-    now = _tip(repo, plan.ref)
+    now = refs.tip(repo.git, plan.ref)
     if now != plan.old:
         return Landed(plan.new) if now == plan.new else TargetMoved(now)
     changes = changed_paths(control, plan.old, plan.new, sizes=False)
@@ -189,7 +190,7 @@ class _Landing:
                     return refused
                 commit()
         except _NotPrepared:
-            now = _tip(self.repo, self.plan.ref)
+            now = refs.tip(self.repo.git, self.plan.ref)
             lock = self.repo.common_dir / f"{self.plan.ref}.lock"
             return Locked(lock) if now == self.plan.old else TargetMoved(now)
         for checkout, git in views:
@@ -250,8 +251,3 @@ def _say(pipe: IO[bytes], text: str) -> None:
         pipe.flush()
     except BrokenPipeError:
         raise _NotPrepared from None
-
-
-def _tip(repo: Repository, ref: str) -> str | None:
-    asked = repo.git.run("rev-parse", "-q", "--verify", "--end-of-options", f"{ref}^{{commit}}", ok=(0, 1))
-    return asked.text or None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from agentpkg.git import refs
 from agentpkg.git.checkouts import Checkout, folders_above, view
 from agentpkg.git.diff import Change, changed_paths
 from agentpkg.git.discover import Repository
@@ -57,15 +58,15 @@ def settle(repo: Repository, control: Git, journal: Journal) -> Recovered:
     if not journal.file.exists():
         return Recovered(journal.ref, journal.old, journal.new, "left")
     _wait_for_orphans(control)
-    asked = repo.git.run("rev-parse", "-q", "--verify", "--end-of-options", f"{journal.ref}^{{commit}}", ok=(0, 1))
+    tip = refs.tip(repo.git, journal.ref)
     here = [c for c in journal.checkouts if c.work_tree.is_dir() and c.admin.is_dir()]
     how: Literal["finished", "undone", "left"] = "left"
     kept: list[str] = []
-    if asked.text == journal.new:
+    if tip == journal.new:
         how = "finished"
         for checkout in here:
             _finish(repo, control, journal, checkout)
-    elif asked.text == journal.old:
+    elif tip == journal.old:
         how = "undone"
         changes = changed_paths(control, journal.old, journal.new, sizes=False)
         for checkout in here:

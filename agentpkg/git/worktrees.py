@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agentpkg.core.errors import NotAllowed
 from agentpkg.files import lock, remove_tree, write_atomic
+from agentpkg.git import refs
 from agentpkg.git.discover import MARK, Repository, admin_dir_of, admin_dirs, read_path
 from agentpkg.git.index import SCAN_SECONDS, load_index
 from agentpkg.git.marks import Mark, read_mark, write_mark
@@ -100,8 +101,7 @@ def require_free(repo: Repository, path: Path, branch: str) -> None:
 
 def branch_tip(repo: Repository, branch: str) -> str | None:
     """The commit id a branch is at in the repository, None if there is no such branch."""
-    commit = f"refs/heads/{branch}^{{commit}}"
-    return repo.git.run("rev-parse", "-q", "--verify", "--end-of-options", commit, ok=(0, 1)).text or None
+    return refs.tip(repo.git, f"refs/heads/{branch}")
 
 
 def head_of(admin: Path) -> str | None:
