@@ -240,12 +240,14 @@ class NoVerdict:
         reason: what was missing, one line.
         fix: what the user can do, one line.
         code: a stable name, as errors have one.
+        details: JSON data, as errors have it.
     """
 
     check: str
     reason: str
     fix: str
     code: str = NO_VERDICT
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def digest(value: Any) -> str:

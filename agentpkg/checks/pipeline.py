@@ -243,9 +243,15 @@ def _binding(finding: Finding, bindings: Bindings) -> dict[str, Any]:
     return {"bound_to": bindings.integrity} if finding.name == SUMMARY else {}
 
 
-def with_finding(context: ReviewContext, store: EvidenceStore, done: Reviewed, finding: Finding) -> Reviewed:
-    """A review with one more finding, which may turn its verdict."""
-    results = _ordered([*done.checks, _record(store, _bound(context), finding)])
+def with_finding(
+    context: ReviewContext, store: EvidenceStore, done: Reviewed, finding: Finding, parts: Parts
+) -> Reviewed:  # fmt: skip
+    """A review with one more finding, which may turn its verdict.
+
+    Args:
+        parts: what the finding is bound to; empty: to this candidate alone.
+    """
+    results = _ordered([*done.checks, _record(store, _bound(context), finding, {"bound_to": parts} if parts else {})])
     rejected = any(result.status == "fail" for result in results)
     return replace(done, checks=tuple(results), verdict=Verdict.CHANGES_REQUESTED if rejected else Verdict.APPROVED)
 

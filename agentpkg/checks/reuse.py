@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,25 +102,22 @@ def changed(then: Parts, now: Parts) -> list[str]:
 
 
 class Known:
-    """Results of earlier reviews of one package, the newest first.
-
-    Args:
-        results: of whom those that passed may be taken again.
-    """
+    """Results of earlier reviews of one package, the newest first, that may be taken again."""
 
     def __init__(self, results: Iterable[CheckResult], store: EvidenceStore) -> None:
-        self._store = store
-        self._evidence: dict[str, list[str]] = {}
+        self.store = store
+        self._results: dict[str, list[CheckResult]] = {}
         for one in results:
-            if one.evidence and one.status == "pass":
-                self._evidence.setdefault(one.name, []).append(one.evidence)
+            self._results.setdefault(one.name, []).append(one)
 
-    def find(self, name: str, parts: Parts) -> tuple[str, Mapping[str, Any]] | None:
-        """The evidence of a passed result that is bound to the very same, with its id."""
-        for evidence in self._evidence.get(name, ()):
-            document = read(self._store, evidence)
-            if document.get("bound_to") == dict(parts):
-                return evidence, document
+    def find(
+        self, name: str, parts: Parts, statuses: Container[str] = ("pass",)
+    ) -> tuple[str, Mapping[str, Any]] | None:  # fmt: skip
+        """The evidence of a result of one of these statuses that is bound to the very same, with its id."""
+        for one in self._results.get(name, ()):
+            document = read(self.store, one.evidence) if one.status in statuses else {}
+            if one.evidence and document.get("bound_to") == dict(parts):
+                return one.evidence, document
         return None
 
     def command(self, spec: CheckSpec, parts: Parts) -> Ran | None:
@@ -154,7 +151,7 @@ class Known:
         return [*(Finding(TEST_QUALITY, o["name"], o["status"], o["detail"], o["data"]) for o in told), summary]
 
     def _bytes(self, evidence: str | None) -> bytes | None:
-        return self._store.get(evidence) if evidence else None
+        return self.store.get(evidence) if evidence else None
 
 
 def read(store: EvidenceStore, evidence: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Json = Mapping[str, Any]
 def lines(document: Json) -> list[Text]:
     """Nothing where nothing is known and nothing is bounded."""
     budget = document.get("budget") or {}
-    found = [line("Parked: ", (f"{agent} until {until[:19].replace('T', ' ')} UTC, its provider's word", "yellow"))
+    found = [line("Parked: ", (f"{agent} until {until[:19].replace('T', ' ')} UTC, its provider refuses", "yellow"))
              for agent, until in (document.get("parked") or {}).items()]  # fmt: skip
     if not budget or not (budget["sessions"] or budget["caps"]):
         return found

@@ -41,7 +41,7 @@ def command(words: tuple[str, ...], merge: bool, explain: bool, repo: Path | Non
     if not speak.json:
         speak.note(f"judging {feature} {wp} …")
     merging.catch_up(project, project.target(project.read(feature)))
-    judged = judging.review(project, feature, wp)
+    judged = judging.review(project, feature, wp, insist=True)
     document = views.review(judged.review)
     _show(project, judged, document, merge, speak)
     if judged.review.verdict is Verdict.APPROVED and merge:

@@ -6,21 +6,22 @@ nothing is rejected, and no review cycle is used up.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agentpkg.checks import copy, tree, verdict
-from agentpkg.checks.base import Finding, NoVerdict, ReviewContext, Reviewed
-from agentpkg.config import AgentSettings, agent_named, fallbacks
+from agentpkg.checks import copy, reuse, tree, verdict
+from agentpkg.checks.base import Finding, NoVerdict, ReviewContext, Reviewed, digest, one_line
+from agentpkg.checks.reuse import Known, Parts
+from agentpkg.config import AgentSettings
 from agentpkg.core.errors import AgentpkgError, Interrupted, Lacking
 from agentpkg.core.hosts import parse_all
 from agentpkg.core.model import Verdict, WorkPackage
 from agentpkg.core.records import PackageRow
 from agentpkg.core.scope import Scope
-from agentpkg.engine import budgets, frozen, handoff, transition, vault, walls
+from agentpkg.engine import budgets, cleaning, frozen, handoff, reviewers, vault, walls
 from agentpkg.engine.enclosure import way_out
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import patch
@@ -30,7 +31,7 @@ from agentpkg.harnesses.base import Job, Launch
 from agentpkg.isolation import Network, Room, Walls, Wrapped
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import resolve_environment
-from agentpkg.sessions import environment, runner
+from agentpkg.sessions import environment, limits, runner
 from agentpkg.sessions.log import SessionLog
 
 #: how often a reviewer is asked whose answer cannot be read
@@ -118,9 +119,8 @@ class _Reviewer:
         )  # fmt: skip
 
     def _run(self, launch: Launch, inside: Wrapped, job: Job, redactor: Redactor, place: copy.Copy) -> runner.Ended:
-        folder = (
-            self.project.state / "agent-reviews" / f"{self.row.feature}-{self.row.wp}-{self.context.candidate[:16]}"
-        )
+        name = f"{self.row.feature}-{self.row.wp}-{self.context.candidate[:16]}"
+        folder = self.project.state / cleaning.REVIEWS / name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = SessionLog(folder / "events.jsonl", redactor)
         group = inside.status.group if inside.status else lambda: None
@@ -132,7 +132,7 @@ class _Reviewer:
                 launch, harness_named(self.agent.harness).reader(job), cwd=place.root, env=inside.env,
                 mark=f"{copy.MARK}={place.root.parent.name}", log=log, redactor=redactor,
                 timeout=self.project.settings.review.agent.timeout_seconds, grace=_GRACE, hooks=hooks,
-                keep=inside.keep,
+                limits=self._bounds(), keep=inside.keep,
             )  # fmt: skip
         finally:
             log.close()
@@ -141,55 +141,97 @@ class _Reviewer:
                           code="isolation_unavailable")  # fmt: skip
         return ended
 
+    def _bounds(self) -> list[limits.Limit]:
+        """What is left of the budgets of its package and feature."""
+        project, row = self.project, self.row
+        caps = budgets.from_plan(budgets.plan(project, project.read(row.feature), row.wp))
+        spent = budgets.spent(budgets.usages(project.state, project.ledger, row.feature), row.wp)
+        return [limits.Spending(caps, lambda: spent)] if caps else []
+
     def _hear(self, record: Any) -> None:
         if record["kind"] in ("text", "output"):
             self.said.append(str(record["text"]))
 
 
 def judge(
-    project: Project,
-    row: PackageRow,
-    package: WorkPackage,
-    context: ReviewContext,
-    done: Reviewed,
-    cancelled: Cancelled,
-) -> Finding | NoVerdict | None:
-    """What the configured reviewer says of a candidate; None where none is configured.
+    project: Project, row: PackageRow, package: WorkPackage, context: ReviewContext, done: Reviewed, known: Known,
+    cancelled: Cancelled, insist: bool = False,
+) -> tuple[Finding, Parts] | NoVerdict:  # fmt: skip
+    """What the configured reviewer says of a candidate, and what that is bound to.
 
     Args:
         done: what the other checks said.
+        known: earlier results; an approval of the very same is taken again.
+        insist: ask the reviewer also while its provider has said that it does not serve yet.
     """
     name = project.settings.review.agent.name
-    if name is None:
-        return None
     if done.verdict is not Verdict.APPROVED:
-        return Finding("specification", f"review by {name}", "skip", "not asked: other checks failed")
+        return Finding("specification", f"review by {name}", "skip", "not asked: other checks failed"), {}
     try:
-        reviewer = _Reviewer(project, row, _chosen(project, row, name), context, walls.of(project), cancelled)
-        _require_budget(project, row)
-        return _asked(reviewer, _subject(project, row, package, context, done))
+        subject = _subject(project, row, package, context, done)
+        found = _known(project, row, known, bound(project, row, context, subject))
+        return found or _of_the_first_that_serves(project, row, context, subject, cancelled, insist)
     except Interrupted:
         raise
     except AgentpkgError as error:
-        return NoVerdict(f"review by {name}", error.message, error.hint, error.code)
+        return NoVerdict(f"review by {name}", error.message, error.hint, error.code, error.details)
 
 
-def _chosen(project: Project, row: PackageRow, name: str) -> AgentSettings:
-    """The reviewer, or the first of its fallbacks that can be started and did not write what it is to judge."""
-    settings = project.settings
-    authors = {session.agent for session in project.ledger.sessions(row.feature, row.wp) if session.commits}
-    barred = set() if settings.review.agent.allow_author else authors
-    why = "it wrote what is to be judged (`review.agent.allow_author` would let it)"
-    for one in fallbacks(settings, name):
-        agent = agent_named(settings, one)
-        problem = why if one in barred else harness_named(agent.harness).problem(agent, str(project.work_tree))
-        if problem is None:
-            return agent
-        why = problem if one not in barred else why
-    raise Lacking(
-        f"no agent can review {row.wp}: {name}: {why}", "name another one in review.agent.name, or a `fallback` of it",
-        code="no_reviewer",
-    )  # fmt: skip
+def bound(project: Project, row: PackageRow, context: ReviewContext, subject: verdict.Subject) -> dict[str, Parts]:
+    """What the word of each agent that could review a candidate is bound to, by the name of its check."""
+    level = walls.of(project).level
+    trees = [context.control.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+             for commit in (context.base, context.candidate)]  # fmt: skip
+    # the commit itself says when it was made; what the other checks said follows from the files
+    asked = verdict.prompt(replace(subject, candidate="", checks=()))
+    return {
+        _name(agent): {
+            "files": digest(trees), "question": digest(asked), "agent": digest(asdict(agent)),
+            "isolation": digest(level), "reviewer": digest(reuse.reviewer()),
+        }
+        for agent in reviewers.line(project, row)[0]
+    }  # fmt: skip
+
+
+def bound_now(project: Project, row: PackageRow, package: WorkPackage, context: ReviewContext) -> dict[str, Parts]:
+    """As :func:`bound`, for a candidate that nothing was run on yet; empty where no reviewer is configured."""
+    if project.settings.review.agent.name is None:
+        return {}
+    nothing = Reviewed(Verdict.APPROVED, ())
+    return bound(project, row, context, _subject(project, row, package, context, nothing))
+
+
+def _name(agent: AgentSettings) -> str:
+    return one_line(f"review by {agent.name}", 200)
+
+
+def _known(
+    project: Project, row: PackageRow, known: Known, parts: Mapping[str, Parts]
+) -> tuple[Finding, Parts] | None:  # fmt: skip
+    """An earlier approval of the very same files, for the same question to the same agent."""
+    for name, mine in parts.items():
+        found = known.find(name, mine, ("pass", "warn"))
+        if found is not None:
+            evidence, document = found
+            data = {**document["data"], "reused": document["data"].get("reused", evidence)}
+            return Finding(document["group"], name, document["status"], document["detail"], data), mine
+    return None
+
+
+def _of_the_first_that_serves(
+    project: Project, row: PackageRow, context: ReviewContext, subject: verdict.Subject, cancelled: Cancelled,
+    insist: bool,
+) -> tuple[Finding, Parts] | NoVerdict:  # fmt: skip
+    refused: dict[str, str] = {}
+    while True:
+        agent = reviewers.choose(project, row, refused, insist)
+        reviewer = _Reviewer(project, row, agent, context, walls.of(project), cancelled)
+        found = _asked(reviewer, subject)
+        if isinstance(found, NoVerdict):
+            return found
+        if isinstance(found, Finding):
+            return found, bound(project, row, context, subject)[_name(agent)]
+        refused[agent.name] = found
 
 
 def _require_budget(project: Project, row: PackageRow) -> None:
@@ -201,8 +243,8 @@ def _require_budget(project: Project, row: PackageRow) -> None:
 def _subject(
     project: Project, row: PackageRow, package: WorkPackage, context: ReviewContext, done: Reviewed
 ) -> verdict.Subject:
-    digest = frozen.digests(project, row).get("constitution_sha256")
-    rules = frozen.store(project).get(f"sha256:{digest}") if digest else None
+    sha = frozen.digests(project, row).get("constitution_sha256")
+    rules = frozen.store(project).get(f"sha256:{sha}") if sha else None
     session = project.ledger.session(row.session) if row.session else None
     change = patch(context.control, context.base, context.candidate)
     return verdict.Subject(
@@ -212,18 +254,20 @@ def _subject(
     )  # fmt: skip
 
 
-def _asked(reviewer: _Reviewer, subject: verdict.Subject) -> Finding | NoVerdict:
+def _asked(reviewer: _Reviewer, subject: verdict.Subject) -> Finding | NoVerdict | str:
+    """Its word, or until when the model's provider refuses to let it say one."""
     prompt, name = verdict.prompt(subject), reviewer.agent.name
     why = ""
     for _ in range(_TRIES):
+        _require_budget(reviewer.project, reviewer.row)
         ended = reviewer.ask(prompt)
-        _remember(reviewer, ended)
+        until = reviewers.remember(reviewer.project, reviewer.row, reviewer.agent, subject.candidate, ended)
         if ended.stop == "interrupted":
             raise Interrupted("the review was stopped", "run it again: agentpkg review")
-        if ended.stop == "timeout":
-            return _none(name, f"it gave no verdict within {reviewer.project.settings.review.agent.timeout_seconds} s")
-        if ended.stop is not None or ended.end.error or (ended.exit_code and ended.end.error is None):
-            return _none(name, ended.end.text or ended.said or f"it ended with {ended.exit_code}")
+        if until is not None:
+            return until
+        if (silent := _cut_short(reviewer, ended)) is not None:
+            return silent
         try:
             answer = verdict.read("\n".join(reviewer.said), subject.candidate)
         except verdict.Unreadable as error:
@@ -235,16 +279,19 @@ def _asked(reviewer: _Reviewer, subject: verdict.Subject) -> Finding | NoVerdict
     return _none(name, why)
 
 
+def _cut_short(reviewer: _Reviewer, ended: runner.Ended) -> NoVerdict | None:
+    """Why what it said is not its last word; None when it is."""
+    name = reviewer.agent.name
+    if ended.stop == "timeout":
+        return _none(name, f"it gave no verdict within {reviewer.project.settings.review.agent.timeout_seconds} s")
+    if ended.stop == "budget":
+        return NoVerdict(f"review by {name}", f"the reviewer {name} was stopped: {ended.said}",
+                         "raise the budget, and review again", "budget_spent")  # fmt: skip
+    if ended.stop is not None or ended.end.error or (ended.exit_code and ended.end.error is None):
+        return _none(name, ended.end.text or ended.said or f"it ended with {ended.exit_code}")
+    return None
+
+
 def _none(name: str, why: str) -> NoVerdict:
     return NoVerdict(f"review by {name}", f"the reviewer {name} gave none: {why}",
                      "review again, or name another one in review.agent.name", "no_verdict")  # fmt: skip
-
-
-def _remember(reviewer: _Reviewer, ended: runner.Ended) -> None:
-    """What the review has used belongs to the package's spending."""
-    project, row = reviewer.project, reviewer.row
-    with project.ledger.write() as tx:
-        transition.note(tx, row.feature, budgets.REVIEWED, transition.REVIEWER, {
-            "agent": reviewer.agent.name, "candidate": reviewer.context.candidate, "usage": dict(ended.end.usage),
-        }, wp=row.wp)  # fmt: skip
-    project.poke()

@@ -1,5 +1,7 @@
 """Worktrees and branches that nothing needs any more."""
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,11 @@ from agentpkg.core.records import PackageRow
 from agentpkg.engine.project import Project
 from agentpkg.git.removal import Kept, Removed, hindrance, remove
 from agentpkg.git.worktrees import branch_tip, list_worktrees
+
+_OVER = (State.DONE, State.CANCELLED)
+
+#: the folder, in the state's, where reviewing agents' logs are: ``FEATURE-WP-CANDIDATE``
+REVIEWS = "agent-reviews"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ def clean(project: Project, dry_run: bool) -> Cleaned:
     for path, row in sorted(rows.items()):
         if path not in present and not _branch_left(project, row):
             continue
-        if row.state not in (State.DONE, State.CANCELLED):
+        if row.state not in _OVER:
             kept.append(Left(_shown(project, Path(path)), f"{row.wp} is {row.state}"))
         else:
             done = _would_remove(project, row) if dry_run else _remove(project, row)
@@ -53,9 +60,22 @@ def clean(project: Project, dry_run: bool) -> Cleaned:
                 removed += [*([_shown(project, Path(path))] if path in present else []), *filter(None, [done.branch])]
             else:
                 kept.append(_left(project, done))
+    removed += _reviews(project, [row for row in rows.values() if row.state in _OVER], dry_run)
     strangers = sorted(present - set(rows))
     kept += [Left(_shown(project, Path(path)), "it belongs to no work package") for path in strangers]
     return Cleaned(tuple(removed), tuple(kept))
+
+
+def _reviews(project: Project, rows: Sequence[PackageRow], dry_run: bool) -> list[str]:
+    """The logs of agents that reviewed these packages; what they found is kept as evidence."""
+    folder = project.state / REVIEWS
+    names = {f"{row.feature}-{row.wp}" for row in rows}
+    found = (
+        sorted(path for path in folder.iterdir() if path.name.rpartition("-")[0] in names) if folder.is_dir() else []
+    )
+    for path in () if dry_run else found:
+        shutil.rmtree(path)
+    return [_shown(project, path) for path in found]
 
 
 def _present(project: Project) -> set[str]:

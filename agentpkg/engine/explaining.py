@@ -1,6 +1,6 @@
 """What a recorded review looked at and ran, and whether it, or a part of it, would have to run again now."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import State
 from agentpkg.core.proof import stale
 from agentpkg.core.records import CheckResult, PackageRow, ReviewRow
-from agentpkg.engine import frozen, proving, review, walls
+from agentpkg.engine import agent_review, frozen, proving, review, walls
 from agentpkg.engine.project import Project
 from agentpkg.git import candidate
 
@@ -97,15 +97,18 @@ def _now(project: Project, row: PackageRow, newest: ReviewRow) -> _Now:
     if isinstance(made, candidate.Conflict):
         return _Now(parts, {}, "it would not come to that: the package conflicts with the target")
     context = review.context(project, row, package, made)
-    return _Now(parts, pipeline.bound(context, walls.of(project).level))
+    by_agent = agent_review.bound_now(project, row, package, context)
+    return _Now(parts, {**pipeline.bound(context, walls.of(project).level), **by_agent})
 
 
 def _explained(result: CheckResult, document: Mapping[str, Any], now: _Now) -> Explained:
     data = document.get("data") or {}
     command = data.get("command")
     known = document.get("bound_to")
-    runs = command is not None or result.name == SUMMARY
-    again, why = _again(result, known, now, runs)
+    runs = command is not None or known is not None or result.name == SUMMARY
+    # an agent's approval may have remarks
+    taken = ("pass", "warn") if "verdict" in data else ("pass",)
+    again, why = _again(result, known, now, runs, taken)
     return Explained(
         result, _looked_at(document, known, command), command, data.get("milliseconds"), data.get("reused"), again, why
     )
@@ -120,7 +123,9 @@ def _looked_at(document: Mapping[str, Any], known: Mapping[str, str] | None, com
     return f"commits and tree {tree} as data" if document else "evidence that is gone"
 
 
-def _again(result: CheckResult, known: Mapping[str, str] | None, now: _Now, runs: bool) -> tuple[bool, str]:
+def _again(
+    result: CheckResult, known: Mapping[str, str] | None, now: _Now, runs: bool, taken: Container[str]
+) -> tuple[bool, str]:  # fmt: skip
     if now.why:
         return False, now.why
     if not runs:
@@ -133,7 +138,7 @@ def _again(result: CheckResult, known: Mapping[str, str] | None, now: _Now, runs
     changed = reuse.changed(known, wanted)
     if changed:
         return True, f"it looks at something else now: {', '.join(changed)}"
-    if result.status != "pass":
+    if result.status not in taken:
         return True, "it did not pass"
     return False, "it looks at the very same, and passed"
 

@@ -1,6 +1,6 @@
 """One look at a feature: files, ledger and running sessions together, for the commands that only read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,11 +33,12 @@ def see(project: Project, feature: Feature) -> Seen:
             _bare(project, feature), row=look.feature(feature.id), rows=rows, sessions=sessions,
             done_elsewhere=frozenset(f"{r.feature}/{r.wp}" for r in look.packages() if r.state is State.DONE),
             activity=_activity(project, sessions.values()), questions=asked,
-            run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, rows.values()),
+            run=_run(project, look, feature.id), retry_at=_retry_at(project, look, feature, list(rows.values())),
             life=_lives(project, [s for s in sessions.values() if s.ended_at is None], asked),
             stages=gates.progress(look, feature, rows),
             spent=budgets.by_package(budgets.usages(project.state, look, feature.id)),
-            caps=budgets.configured(project, feature), parked=retries.parked(project, every),
+            caps=budgets.configured(project, feature),
+            parked=retries.parked(project, every, look.noted(feature.id, budgets.REVIEWED)),
         )  # fmt: skip
 
 
@@ -82,11 +83,13 @@ def _run(project: Project, ledger: Reader, feature: str) -> dict[str, Any]:
     return known
 
 
-def _retry_at(project: Project, ledger: Reader, feature: Feature, rows: Iterable[PackageRow]) -> dict[str, str]:
-    """When a run that is at work tries blocked packages again."""
+def _retry_at(project: Project, ledger: Reader, feature: Feature, rows: Sequence[PackageRow]) -> dict[str, str]:
+    """When a run that is at work tries blocked packages again, and asks a reviewer again whose provider refused."""
     if owner.current(project.state, feature.id) is None:
         return {}
-    found = {}
+    newest = {str(note.metadata.get("wp")): note.metadata for note in ledger.noted(feature.id, budgets.REVIEWED)}
+    waiting = {row.wp for row in rows if row.state is State.FOR_REVIEW and row.verdict is None}
+    found = {wp: str(said["until"]) for wp, said in newest.items() if wp in waiting and "until" in said}
     for row in rows:
         cause = row.reason_class
         if row.state is State.BLOCKED and cause is not None and (cause.counted or cause.shared):

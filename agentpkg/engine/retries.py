@@ -13,8 +13,9 @@ from agentpkg.config import effective, fallbacks
 from agentpkg.core import retrying
 from agentpkg.core.chain import rfc3339
 from agentpkg.core.model import FailureClass, Feature, State
-from agentpkg.core.records import PackageRow, SessionRow
+from agentpkg.core.records import Entry, PackageRow, SessionRow
 from agentpkg.core.retrying import Try
+from agentpkg.engine import budgets
 from agentpkg.engine.project import Project
 from agentpkg.ledger.reading import Reader
 from agentpkg.sessions import fulldisk
@@ -56,7 +57,8 @@ def again(
     """
     line = agents(project, feature, row.wp, agent)
     look = ledger or project.ledger
-    closed = parked(project, look.sessions(feature.id)) if closed is None else closed
+    if closed is None:
+        closed = parked(project, look.sessions(feature.id), look.noted(feature.id, budgets.REVIEWED))
     ended = [s for s in look.sessions(feature.id, row.wp) if s.ended_at is not None]
     if not ended or not line:
         return _first_try(line, closed, agent)
@@ -103,17 +105,29 @@ def agents(project: Project, feature: Feature, wp: str, agent: str | None = None
             for name in line}  # fmt: skip
 
 
-def parked(project: Project, sessions: Iterable[SessionRow]) -> dict[str, str]:
+def parked(project: Project, sessions: Iterable[SessionRow], reviews: Iterable[Entry] = ()) -> dict[str, str]:
     """Agents whose provider has said that it serves again later, and when that is; RFC 3339.
 
     Args:
         sessions: in their order; an agent that did anything since is parked no more.
+        reviews: what reviews by agents have met, likewise.
     """
-    last = {row.agent: row for row in sessions if row.ended_at and row.reason_class is not FailureClass.CANCELLED}
-    refused = [row for row in last.values() if row.reason_class is FailureClass.PROVIDER]
-    opens = {row.agent: _later(str(row.ended_at), told) for row in refused if (told := _told(project, row))}
+    worked = {row.agent: row for row in sessions if row.ended_at and row.reason_class is not FailureClass.CANCELLED}
+    reviewed = {str(entry.metadata.get("agent")): entry for entry in reviews}
     now = rfc3339(datetime.now(UTC))
-    return {agent: until for agent, until in opens.items() if until > now}
+    opens = {agent: _opens(project, worked.get(agent), reviewed.get(agent)) for agent in {*worked, *reviewed}}
+    return {agent: until for agent, until in opens.items() if until is not None and until > now}
+
+
+def _opens(project: Project, session: SessionRow | None, review: Entry | None) -> str | None:
+    """When the provider of an agent serves again, by the newer of its last session and its last review."""
+    if review is not None and (session is None or review.timestamp > str(session.ended_at)):
+        until = review.metadata.get("until")
+        return None if until is None else str(until)
+    if session is None or session.reason_class is not FailureClass.PROVIDER:
+        return None
+    told = _told(project, session)
+    return _later(str(session.ended_at), told) if told else None
 
 
 def _later(moment: str, seconds: float) -> str:

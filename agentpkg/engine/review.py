@@ -72,13 +72,14 @@ class Draft:
 
 def review(
     project: Project, feature: str, wp: str, cancelled: Cancelled = lambda: False,
-    ahead: Callable[[ReviewRow], Made | None] = lambda blank: None,
+    ahead: Callable[[ReviewRow], Made | None] = lambda blank: None, insist: bool = False,
 ) -> Judged:  # fmt: skip
     """Judges a package's branch tip on today's target.
 
     Args:
         cancelled: asked while checks run; True stops them.
         ahead: gives what :func:`judge` has found already for the very same review, where it has.
+        insist: ask a reviewing agent also while its provider has said that it does not serve yet.
 
     Raises:
         NotAllowed: the package does not wait for review, its branch is gone, or an agent asks.
@@ -95,7 +96,7 @@ def review(
             return Judged(known, _recall(project, row, known), True)
         made = ahead(blank)
         if made is None:
-            made = judge(project, _renewed(project, _draft(project, row, package, blank), cancelled), cancelled)
+            made = judge(project, _renewed(project, _draft(project, row, package, blank), cancelled), cancelled, insist)
         return Judged(made[0], _record(project, *made), False)
 
 
@@ -111,8 +112,8 @@ def draft(project: Project, row: PackageRow, base: str) -> Draft:
     return _draft(project, row, package, blank)
 
 
-def judge(project: Project, draft: Draft, cancelled: Cancelled) -> Made:
-    """Runs the checks on a candidate; records nothing.
+def judge(project: Project, draft: Draft, cancelled: Cancelled, insist: bool = False) -> Made:
+    """Runs the checks on a candidate; records nothing. ``insist`` is as for :func:`review`.
 
     Raises:
         Lacking: the machine could not give a verdict.
@@ -130,9 +131,9 @@ def judge(project: Project, draft: Draft, cancelled: Cancelled) -> Made:
         known = Known(_results(project, row), store)
         done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra, known=known)
     if isinstance(done, pipeline.Reviewed):
-        done = _by_agent(project, row, package, about, store, done, cancelled)
+        done = _by_agent(project, row, package, about, done, known, cancelled, insist)
     if isinstance(done, pipeline.NoVerdict):
-        raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code)
+        raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code, details=done.details)
     return (
         replace(
             blank, verdict=done.verdict, candidate=made.commit, checks=tuple(done.checks),
@@ -259,18 +260,16 @@ def _results(project: Project, row: PackageRow) -> list[CheckResult]:
 
 
 def _by_agent(
-    project: Project, row: PackageRow, package: WorkPackage, about: ReviewContext, store: EvidenceStore,
-    done: pipeline.Reviewed, cancelled: Cancelled,
+    project: Project, row: PackageRow, package: WorkPackage, about: ReviewContext, done: pipeline.Reviewed,
+    known: Known, cancelled: Cancelled, insist: bool,
 ) -> pipeline.Reviewed | pipeline.NoVerdict:  # fmt: skip
     """The review with the word of the configured agent, where there is one."""
     if project.settings.review.agent.name is None:
         return done
     from agentpkg.engine import agent_review
 
-    found = agent_review.judge(project, row, package, about, done, cancelled)
-    if found is None or isinstance(found, pipeline.NoVerdict):
-        return found or done
-    return pipeline.with_finding(about, store, done, found)
+    found = agent_review.judge(project, row, package, about, done, known, cancelled, insist)
+    return found if isinstance(found, pipeline.NoVerdict) else pipeline.with_finding(about, known.store, done, *found)
 
 
 def _isolation(project: Project, row: PackageRow, level: str) -> Finding:

@@ -5,16 +5,18 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from agentpkg.core.errors import Lacking
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import budgets
+from agentpkg.engine import budgets, cleaning, explaining, looking
 from agentpkg.engine.review import Judged, review
 from agentpkg.isolation import probe_all
 from tests.support import clis
 from tests.support.clis import agent_shop
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import Hang, ModelServer, Say, Shell, Tell, Turn, Write
+from tests.support.repos import git, write
 
 pytestmark = pytest.mark.slow
 
@@ -101,3 +103,76 @@ def _configure(shop: Shop, **agent: Any) -> None:
     path = shop.repo / ".kittify" / "config.yaml"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "review": {**config["review"], "agent": agent}}))
+
+
+#: refuses like a provider while the file ``closed`` beside it says for how long, else approves
+_CRITIC = """\
+#!/bin/sh
+here=$(dirname "$0")
+echo "$1" >> "$here/asked"
+if [ -e "$here/closed" ]; then
+  seconds=$(cat "$here/closed"); [ "$1" = stubborn ] || rm "$here/closed"
+  echo "HTTP 429 Too Many Requests, retry-after: $seconds" >&2; exit 1
+fi
+candidate=$(grep -o 'candidate [0-9a-f]\\{40\\}' | head -1 | cut -d' ' -f2)
+echo '{"candidate": "'$candidate'", "verdict": "approve", "requirements": []}'
+"""
+
+
+def _asked(shop: Shop) -> list[str]:
+    return (shop.tools / "asked").read_text().split()
+
+
+def test_a_reviewer_whose_provider_refuses_is_waited_for_and_its_word_is_kept_by_content(shops: ShopFactory) -> None:
+    shop = shops(auto=False)
+    script = shop.tools / "critic.sh"
+    script.write_text(_CRITIC)
+    script.chmod(0o755)
+    path = shop.repo / ".kittify" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    critic = {"harness": "command", "command": [str(script), "stubborn"]}
+    config["agents"]["critic"] = critic
+    config["review"]["agent"] = {"name": "critic"}
+    path.write_text(json.dumps(config))
+    shop.save("a reviewer")
+    (shop.tools / "closed").write_text("7200")
+    assert shop.implement("WP01").state is State.FOR_REVIEW
+    for insist in (False, False, True):
+        with pytest.raises(Lacking, match="the model provider of the reviewer critic refuses to serve") as refused:
+            review(shop.project, shop.feature, "WP01", insist=insist)
+    assert refused.value.code == "provider_rests"
+    # while it rests only a person's word has it asked, and no cycle is used up
+    assert _asked(shop) == ["stubborn"] * 2
+    row = shop.row("WP01")
+    assert (row.state, row.verdict, row.cycle) == (State.FOR_REVIEW, None, 1)
+    project = shop.project
+    assert list(looking.see(project, project.good_feature(shop.feature)).parked) == ["critic"]
+    # a fallback steps in
+    config["agents"]["critic"] = {**critic, "fallback": "second"}
+    config["agents"]["second"] = {**critic, "command": [str(script), "second"]}
+    path.write_text(json.dumps(config))
+    (shop.tools / "closed").unlink()
+    assert "review by second" in {check.name for check in _review(shop).review.checks}
+    assert _asked(shop)[2:] == ["second"]
+    # the target moves, and nothing that the reviewer looked at has changed
+    git(shop.repo, "commit", "-q", "--allow-empty", "-m", "nothing")
+    told = explaining.explain(shop.project, shop.feature, "WP01")
+    assert {one.result.name: one.again for one in told.checks}["review by second"] is False, told.checks
+    again = _review(shop)
+    assert (again.reused, again.review.verdict, len(_asked(shop))) == (False, Verdict.APPROVED, 3)
+    # a run waits until it is served
+    config["merge"]["auto"] = True
+    config["agents"]["patient"] = {**critic, "command": [str(script), "patient"]}
+    config["review"]["agent"] = {"name": "patient"}
+    path.write_text(json.dumps(config))
+    write(shop.repo, {"README.md": "another target\n"})
+    shop.save("another target")
+    (shop.tools / "closed").write_text("1")
+    shop.package("WP02")
+    assert shop.run().stuck == ()
+    assert _asked(shop)[3:].count("patient") == 3, _asked(shop)
+    assert set(shop.states().values()) == {State.DONE}
+    assert shop.row("WP01").cycle == 1
+    logs = [name for name in cleaning.clean(shop.project, dry_run=False).removed if "agent-reviews" in name]
+    assert len(logs) >= 3
+    assert list((shop.state / "agent-reviews").iterdir()) == []

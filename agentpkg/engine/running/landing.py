@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from agentpkg.core.errors import NotAllowed
+from agentpkg.core.errors import AgentpkgError, NotAllowed
 from agentpkg.core.model import State, Verdict
 from agentpkg.core.queue import Placed, order
 from agentpkg.core.records import PackageRow
 from agentpkg.engine import approvals, frozen, fulldisk, merging, queueing, review
+from agentpkg.engine.reviewers import RESTS
 from agentpkg.engine.running import steering
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.train import Car
@@ -63,14 +64,31 @@ def collect(scene: Scene) -> None:
         if error is not None and fulldisk.is_full(error, scene.project.state):
             full = error
             scene.train.forget(wp)
+        elif error is not None and _put_off(scene, wp, error):
+            scene.train.forget(wp)
         elif error is not None:
             scene.refusals.refuse(scene.project, scene.project.row(scene.feature.id, wp), error)
         else:
             scene.refusals.held.let_go(wp)
+            scene.patience.reviews.pop(wp, None)
             # the target has moved: what was in the way of others may no longer be
             scene.refusals.clear()
     if full is not None:
         raise full
+
+
+def _put_off(scene: Scene, wp: str, error: AgentpkgError) -> bool:
+    """The reviewer's provider refuses, and the run waits until it is to be asked again."""
+    if error.code != RESTS or not scene.patience.put_off(wp, error.details["until"], scene.project.settings):
+        return False
+    scene.warn(f"{error.message}: the run waits for it")
+    return True
+
+
+def put_off(scene: Scene, rows: Iterable[PackageRow]) -> float | None:
+    """Seconds until the first review that waits for a reviewer's provider is due; None when none does."""
+    rests = [scene.patience.reviewable_in(row.wp) for row in rows if row.state is State.FOR_REVIEW]
+    return min((rest for rest in rests if rest > 0), default=None)
 
 
 def needs_person(scene: Scene, row: PackageRow, may_ask_anew: bool = False) -> str | None:
@@ -84,6 +102,8 @@ def needs_person(scene: Scene, row: PackageRow, may_ask_anew: bool = False) -> s
 def may_land(scene: Scene, row: PackageRow) -> bool:
     """The run may judge the package, or land it."""
     if row.state is not State.FOR_REVIEW or not scene.may_try(row) or scene.wants_changes(row):
+        return False
+    if scene.patience.reviewable_in(row.wp) > 0:
         return False
     if row.verdict is not Verdict.APPROVED or scene.moved(row):
         return True

@@ -119,13 +119,15 @@ class Run:
         starts = Starts() if stop.presses or idle else starting.start(scene, rows)
         if starts.full:
             self._full = f"the disk of {starts.full} is full"
+        reviews = None if stop.presses or idle else landing.put_off(scene, rows)
         queued = 0 if stop.presses >= 2 or idle else landing.queue(scene, rows)
         checking = gating.step(scene) if not (stop.presses or idle) else bool(scene.checks)
         running = any(row.state is State.DOING for row in rows)
         # a paused run waits to be resumed, whatever is left to do
         held = stop.presses == 0 and (bool(scene.refusals.held) or (scene.paused and _unfinished(rows)))
-        if running or starts.started or queued or scene.lane or checking or held or starts.later is not None:
-            return LOOK if starts.later is None else min(LOOK, starts.later)
+        later = min((rest for rest in (starts.later, reviews) if rest is not None), default=None)
+        if running or starts.started or queued or scene.lane or checking or held or later is not None:
+            return LOOK if later is None else min(LOOK, later)
         return 0.0 if not (stop.presses or idle) and persisting.next_round(scene, rows) else None
 
     def _obey(self, me: Owner) -> None:

@@ -44,7 +44,8 @@ def preflight(scene: Scene) -> None:
 def start(scene: Scene, rows: Sequence[PackageRow]) -> Starts:
     """Starts what may start in the free slots; while the run is held one session at most, to see whether it is over."""
     running = sum(row.state is State.DOING for row in rows)
-    closed = retries.parked(scene.project, scene.project.ledger.sessions(scene.feature.id))
+    ledger, feature = scene.project.ledger, scene.feature.id
+    closed = retries.parked(scene.project, ledger.sessions(feature), ledger.noted(feature, budgets.REVIEWED))
     found = {row.wp: (row, again) for row in rows if (again := may_start(scene, row, closed)) is not None}
     full = _take_out_without_room(scene, found)
     behind = ordering.held(scene, {row.wp: row for row in rows}, found)

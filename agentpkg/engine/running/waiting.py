@@ -21,11 +21,13 @@ class Patience:
         again: tries after failures that were not the agent's, in a row, by package.
         breaker: the shared failures in a row over all packages.
         last: the newest session that a shared failure ended.
+        reviews: how often in a row a reviewer's provider has put a package off, and until when (monotonic).
     """
 
     again: dict[str, int] = field(default_factory=dict)
     breaker: retrying.Breaker = field(default_factory=retrying.Breaker)
     last: SessionRow | None = None
+    reviews: dict[str, tuple[int, float]] = field(default_factory=dict)
     #: what rests -> until when, by the monotonic clock
     _due: dict[str, float] = field(default_factory=dict)
 
@@ -45,6 +47,17 @@ class Patience:
         if again.session not in self._due:
             self._due[again.session] = time.monotonic() + again.rest - _gone(again.ended_at, again.rest)
         return max(0.0, self._due[again.session] - time.monotonic())
+
+    def put_off(self, wp: str, until: str, settings: Settings) -> bool:
+        """Has the review of a package wait until then (RFC 3339); False when that has happened too often."""
+        count = self.reviews.get(wp, (0, 0.0))[0] + 1
+        rest = (datetime.fromisoformat(until) - datetime.now(UTC)).total_seconds()
+        self.reviews[wp] = (count, time.monotonic() + max(0.0, rest))
+        return count <= settings.run.environment_retries
+
+    def reviewable_in(self, wp: str) -> float:
+        """Seconds until the package may be reviewed."""
+        return max(0.0, self.reviews.get(wp, (0, 0.0))[1] - time.monotonic())
 
     def hold(self, settings: Settings) -> float | None:
         """Seconds until the next session may find out whether a hold is over; None when nothing is held."""
