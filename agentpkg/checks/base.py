@@ -14,7 +14,7 @@ from agentpkg.config.governance import Policy
 from agentpkg.config.settings import Integrity
 from agentpkg.core import chain
 from agentpkg.core.model import Verdict, WorkPackage
-from agentpkg.core.records import CheckResult, CheckStatus, Need
+from agentpkg.core.records import Batch, CheckResult, CheckStatus, Need
 from agentpkg.git.repo import Git
 
 DELIVERABLES = "deliverables"
@@ -170,6 +170,7 @@ class ReviewContext:
         environment: variables for command checks on top of the allow-list; never secrets.
         refs: more refs for the copies' git, full names to object ids (tags, for tools that derive versions).
         walls: what commands run behind; None: behind nothing.
+        batch: those that the commands run for at once, and on which commit; None: for this one, on its candidate.
     """
 
     feature: str
@@ -188,6 +189,7 @@ class ReviewContext:
     environment: Mapping[str, str] = field(default_factory=dict)
     refs: Mapping[str, str] = field(default_factory=dict)
     walls: Enclosure | None = None
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from agentpkg.checks import (
@@ -72,7 +72,7 @@ def run_all(
     """
     copy.sweep(copy.place(context.outside))
     before, after = tree.files(context.control, context.base), tree.files(context.control, context.candidate)
-    specs = [*context.definitions.checks, *_acceptance(context)]
+    specs = [*context.definitions.checks, *acceptance(context)]
     overrides = runconfig.overrides(context, after, before, [spec.run for spec in specs])
     # what an interpreter may map elsewhere is what was there to be installed
     packages = editable.packages(before)
@@ -82,8 +82,8 @@ def run_all(
     settled = known.findings(bindings.integrity) if known else None
     left = [spec for spec, found in zip(specs, old, strict=True) if found is None]
     bench = Bench(context, overrides, packages, cancelled=cancelled)
-    with _prepared(bench, left or ([] if settled else specs)) as bench:
-        ran = _run_commands(bench, left, parallel)
+    with prepared(bench, left or ([] if settled else specs)) as bench:
+        ran = side_by_side(bench, left, parallel)
         if isinstance(ran, NoVerdict):
             return ran
         fresh = iter(ran)
@@ -94,8 +94,8 @@ def run_all(
     policy, needs = governance.check(context, before, after)
     facts = [
         *deliverables.check(context, after),
-        *(runconfig.check(overrides) if specs else [_nothing_ran()]),
-        *_coverage(context, looked.ran, changes.changed_paths(before, after), after),
+        *(runconfig.check(overrides) if specs else [nothing_ran()]),
+        *covered(context, looked.ran, changes.changed_paths(before, after), after),
         *changes.check(context, before, after),
         *history.check(context),
         *policy,
@@ -103,7 +103,7 @@ def run_all(
         *tested,
         *extra,
     ]
-    return replace(_conclude(context, store, looked.ran, facts, bindings, changed), needs=tuple(needs))
+    return replace(conclude(context, store, looked.ran, facts, bindings, changed), needs=tuple(needs))
 
 
 def bound(context: ReviewContext, level: str | None) -> dict[str, Parts]:
@@ -113,7 +113,7 @@ def bound(context: ReviewContext, level: str | None) -> dict[str, Parts]:
         level: the level of isolation it would run in.
     """
     before, after = tree.files(context.control, context.base), tree.files(context.control, context.candidate)
-    specs = [*context.definitions.checks, *_acceptance(context)]
+    specs = [*context.definitions.checks, *acceptance(context)]
     overrides = runconfig.overrides(context, after, before, [spec.run for spec in specs])
     bindings = Bindings.of(context, overrides, specs, level)
     commands = {one_line(spec.name, 200): parts for spec, parts in zip(specs, bindings.commands, strict=True)}
@@ -130,23 +130,30 @@ def run_commands(
     """
     copy.sweep(copy.place(context.outside))
     packages = editable.packages(tree.files(context.control, context.base))
-    with _prepared(Bench(context, (), packages, cancelled=cancelled), specs) as bench:
-        ran = _run_commands(bench, specs, parallel)
+    with prepared(Bench(context, (), packages, cancelled=cancelled), specs) as bench:
+        ran = side_by_side(bench, specs, parallel)
     if isinstance(ran, NoVerdict):
         return ran
     bound = _bound(context)
     return tuple(_record(store, bound, one.finding, _reports(store, one)) for one in ran)
 
 
-def _acceptance(context: ReviewContext) -> list[CheckSpec]:
+def acceptance(context: ReviewContext) -> list[CheckSpec]:
+    """The package's acceptance commands, as checks."""
     return [CheckSpec(one_line(line, 100), SPECIFICATION, line) for line in context.wp.acceptance]
 
 
-def _nothing_ran() -> Finding:
+def nothing_ran() -> Finding:
+    """That no command looked at the candidate."""
     return Finding(TEST_QUALITY, "tests", "warn", "nothing ran the candidate: no review.checks, no acceptance commands")
 
 
-def _run_commands(bench: Bench, specs: Sequence[CheckSpec], parallel: int) -> list[Ran] | NoVerdict:
+def side_by_side(bench: Bench, specs: Sequence[CheckSpec], parallel: int) -> list[Ran] | NoVerdict:
+    """Runs commands, ``parallel`` at once, each in a copy of its own.
+
+    Raises:
+        Interrupted: the review was stopped.
+    """
     stop = threading.Event()
     ask = bench.cancelled
     working = replace(bench, cancelled=lambda: stop.is_set() or ask())
@@ -166,7 +173,7 @@ def _run_commands(bench: Bench, specs: Sequence[CheckSpec], parallel: int) -> li
 
 
 @contextmanager
-def _prepared(bench: Bench, specs: Sequence[CheckSpec]) -> Iterator[Bench]:
+def prepared(bench: Bench, specs: Sequence[CheckSpec]) -> Iterator[Bench]:
     """The bench with the one copy that all checks' copies are to be like, where a copy can appear as another."""
     context = bench.context
     if not specs or not context.definitions.setup or context.walls is None or not context.walls.moves:
@@ -192,9 +199,15 @@ def _outcome(future: "Future[Ran | NoVerdict]") -> Ran | NoVerdict | None:
         return None
 
 
-def _coverage(
+def covered(
     context: ReviewContext, ran: Sequence[Ran], changed: Sequence[str], after: Mapping[str, tree.Blob]
 ) -> list[Finding]:
+    """What the coverage report says, where one is asked for.
+
+    Args:
+        changed: paths that the package changes.
+        after: the files that were measured.
+    """
     spec = context.definitions.coverage
     if spec is None:
         return []
@@ -217,13 +230,19 @@ def _coverage(
     return [Finding(TEST_QUALITY, "coverage", status, found.detail + unmeasured, data)]
 
 
-def _conclude(
+def conclude(
     context: ReviewContext, store: EvidenceStore, ran: Sequence[Ran], facts: Sequence[Finding], bindings: Bindings,
     changed: Sequence[FileChange],
 ) -> Reviewed:  # fmt: skip
+    """The verdict, with all evidence stored.
+
+    Args:
+        ran: the configured checks, then the acceptance commands; ``bindings`` say what each is bound to.
+        facts: all other findings.
+    """
     bound = _bound(context)
     commands = [
-        (one, _record(store, bound, one.finding, {**_reports(store, one), "bound_to": parts, "roots": one.roots}))
+        (one, _record(store, bound, one.finding, {**_reports(store, one), "bound_to": parts, **_roots(one)}))
         for one, parts in zip(ran, bindings.commands, strict=True)
     ]
     # the configured checks come first, then the acceptance commands
@@ -237,6 +256,11 @@ def _conclude(
         Verdict.CHANGES_REQUESTED if rejected else Verdict.APPROVED, tuple(results),
         sum(t.passed for t in tests) if tests else None, sum(t.failed for t in tests) if tests else None, tuple(refs),
     )  # fmt: skip
+
+
+def _roots(ran: Ran) -> dict[str, Any]:
+    """Names of the copy, as far as somebody who reads a report needs them; each run's are others."""
+    return {"roots": ran.roots} if ran.coverage is not None else {}
 
 
 def _binding(finding: Finding, bindings: Bindings) -> dict[str, Any]:
@@ -262,8 +286,14 @@ def _bound(context: ReviewContext) -> dict[str, Any]:
         "feature": context.feature, "wp": context.wp.id, "candidate": context.candidate, "head": context.head,
         "base": context.base, "reviewer": reviewer(), "definitions": context.definitions.key(),
         "isolation": context.walls.level if context.walls else None,
-        "tree": context.control.text("rev-parse", "--verify", "--end-of-options", f"{context.candidate}^{{tree}}"),
+        "tree": tree_of(context, context.candidate),
+        **({"batch": {**asdict(context.batch), "tree": tree_of(context, context.batch.tip)}} if context.batch else {}),
     }  # fmt: skip
+
+
+def tree_of(context: ReviewContext, commit: str) -> str:
+    """The tree of a commit."""
+    return context.control.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
 
 
 def _reports(store: EvidenceStore, ran: Ran) -> dict[str, str]:

@@ -41,22 +41,28 @@ def overrides(
         target: the files of the target's tip.
         commands: the command lines; scripts of the repository that they start count too.
     """
-    deciding = Patterns(RUN_FILES)
-    # a script that only the candidate has can't come from the target: the frozen command asks for it
-    scripts = {path for command in commands for path in _scripts(command) if path in target}
     owned = Patterns([*context.wp.owned_files, *(f"/{path}" for path in context.wp.deliverables)])
     return [
         Override(path, target.get(path), candidate.get(path))
-        for path in sorted(candidate.keys() | target.keys())
-        if candidate.get(path) != target.get(path) and (path in scripts or path in deciding) and path not in owned
+        for path in changed(candidate, target, commands)
+        if path not in owned
     ]
 
 
-def check(changed: list[Override]) -> list[Finding]:
+def changed(candidate: Mapping[str, Blob], target: Mapping[str, Blob], commands: Iterable[str]) -> list[str]:
+    """The files that decide how tests run and are not the same in both, sorted."""
+    deciding = Patterns(RUN_FILES)
+    # a script that only the candidate has can't come from the target: the frozen command asks for it
+    scripts = {path for command in commands for path in _scripts(command) if path in target}
+    different = sorted(path for path in candidate.keys() | target.keys() if candidate.get(path) != target.get(path))
+    return [path for path in different if path in scripts or path in deciding]
+
+
+def check(instead: list[Override]) -> list[Finding]:
     """Tells which files the copies had from the target."""
-    if not changed:
+    if not instead:
         return []
-    paths = [item.path for item in changed]
+    paths = [item.path for item in instead]
     detail = f"from the target, not from the package: {named(paths)} (owned_files decides who may change them)"
     return [Finding(TEST_QUALITY, "test configuration", "warn", detail, {"from_target": paths})]
 

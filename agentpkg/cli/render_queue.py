@@ -32,6 +32,7 @@ def _row(one: Json) -> Sequence[Part]:
     place = f"{one['place']}." if one["place"] else "-"
     state = str(one["state"])
     on = f" on {one['behind']}" if one["behind"] and state in ("checking", "passed", "failed") else ""
+    on = f" as one of {some(one['batch'], 4)}" if one["batch"] else on
     why = f"{render.safe(one['reason'])}{_with(one)}"
     shown = (_WORDS.get(state, state) + on, _STYLES.get(state, ""))
     return place, (one["wp"], "bold"), render.safe(one["title"]), shown, (why, "dim")

@@ -1,18 +1,19 @@
 """Why a candidate may land: the one thing that landing takes.
 
 A :class:`Proof` comes out of :func:`prove` alone, which holds a recorded approval against what is true at this moment;
-a :class:`Word` is a person's, given by :func:`give_word`, and is shown for ever. Neither can be made anywhere else:
-their constructor wants a seal that only this module has. Each names one candidate, its tree and the commit it stands
-on, and whoever moves a target takes all three from it.
+:class:`Together` out of :func:`prove_together`, for packages that were judged at the tip of a stack of them all, and is
+about that tip; a :class:`Word` is a person's, given by :func:`give_word`, and is shown for ever. None can be made
+anywhere else: their constructor wants a seal that only this module has. Each names one candidate, its tree and the
+commit it stands on, and whoever moves a target takes all three from it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import Verdict
-from agentpkg.core.records import ReviewRow
+from agentpkg.core.records import Batch, ReviewRow
 
 _SEAL = object()
 
@@ -58,10 +59,15 @@ class _Sealed:
 
     def __init__(self, seal: object, feature: str, wp: str, candidate: Landable) -> None:
         if seal is not _SEAL:
-            raise TypeError("made by prove and give_word alone")
+            raise TypeError("made by prove, prove_together and give_word alone")
         self.feature = feature
         self.wp = wp
         self.candidate = candidate
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The branch tips that land with it."""
+        return (self.candidate.head,)
 
 
 class Proof(_Sealed):
@@ -72,6 +78,32 @@ class Proof(_Sealed):
     def __init__(self, seal: object, review: ReviewRow, candidate: Landable) -> None:
         super().__init__(seal, review.feature, review.wp, candidate)
         self.review = review
+
+
+class Part(_Sealed):
+    """One package of a batch: it is recorded by itself, and lands with the others, never alone."""
+
+    __slots__ = ("review",)
+
+    def __init__(self, seal: object, review: ReviewRow, candidate: Landable) -> None:
+        super().__init__(seal, review.feature, review.wp, candidate)
+        self.review = review
+
+
+class Together(_Sealed):
+    """A batch: reviews approved each of its candidates, and the commands ran on the last, which has them all."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, seal: object, parts: Sequence[Part]) -> None:
+        first, last = parts[0].candidate, parts[-1].candidate
+        super().__init__(seal, parts[-1].feature, parts[-1].wp, replace(last, base=first.base))
+        self.parts = tuple(parts)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The branch tips that land with it."""
+        return tuple(part.candidate.head for part in self.parts)
 
 
 class Word(_Sealed):
@@ -92,21 +124,57 @@ class Followed(_Sealed):
 
 
 #: what landing takes
-Warrant = Proof | Word
+Warrant = Proof | Together | Word
+#: what the record of one package's landing takes
+OfOne = Proof | Part | Word
 
 
 def prove(review: ReviewRow, live: Live) -> Proof | Stale:
     """The proof that a recorded review's candidate may land now, or what has changed since.
 
+    What was judged in a batch is not proven alone: nothing ran its own candidate.
+
     Raises:
         NotAllowed: the review did not approve it.
     """
-    if review.verdict is not Verdict.APPROVED or review.candidate is None:
-        raise NotAllowed(f"{review.wp} has no approval", "run `agentpkg review` first", code="no_approval")
-    parts = tuple(stale(review, live))
+    _require_approved(review)
+    parts = (*stale(review, live), *(["batch"] if review.batch else []))
     if parts or live.candidate is None:
         return Stale(parts)
     return Proof(_SEAL, review, live.candidate)
+
+
+def prove_together(reviews: Sequence[ReviewRow], lives: Sequence[Live]) -> Together | Stale:
+    """The proof that packages which were judged together may land together now, or what has changed since.
+
+    Args:
+        reviews: in the order of the batch, all of it.
+        lives: what is true of each; the first one's base is the target's tip, and each other stands on the candidate
+            before it.
+
+    Raises:
+        NotAllowed: a review did not approve its candidate.
+    """
+    found: list[Part] = []
+    changed: list[str] = []
+    below = lives[0].base
+    for review, live in zip(reviews, lives, strict=True):
+        _require_approved(review)
+        changed += stale(review, replace(live, base=below))
+        below = review.candidate or ""
+        if live.candidate is not None:
+            found.append(Part(_SEAL, review, live.candidate))
+    whole = Batch(below, tuple(review.wp for review in reviews))
+    if any(review.batch != whole or review.feature != reviews[0].feature for review in reviews):
+        changed.append("batch")
+    if changed or len(found) != len(reviews):
+        return Stale(tuple(dict.fromkeys(changed)))
+    return Together(_SEAL, found)
+
+
+def _require_approved(review: ReviewRow) -> None:
+    if review.verdict is not Verdict.APPROVED or review.candidate is None:
+        raise NotAllowed(f"{review.wp} has no approval", "run `agentpkg review` first", code="no_approval")
 
 
 def stale(review: ReviewRow, live: Live) -> Iterator[str]:

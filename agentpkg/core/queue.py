@@ -1,7 +1,7 @@
-"""The merge queue's one order: which of the packages that wait for review lands before which. Pure."""
+"""The merge queue's one order, which package lands before which, and who is judged together with whom. Pure."""
 
 import heapq
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentpkg.core import schedule
@@ -18,6 +18,57 @@ class Placed:
 
     wp: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A package in a stack of candidates.
+
+    Attributes:
+        commit: its candidate, None where there is none.
+        alone: it is judged by itself, whatever others are.
+    """
+
+    wp: str
+    commit: str | None
+    alone: bool = False
+
+
+def batches(stack: Sequence[Link], size: int, red: Container[str]) -> list[tuple[Link, ...]]:
+    """Which candidates of a stack are judged together, in order: as many as ``size`` by a run at the last one's commit.
+
+    A batch whose last commit is known to fail is halved until it is not, or is of one. So of several the one that
+    fails is found in as many runs as they can be halved; what comes behind waits for what comes of that.
+
+    Args:
+        stack: candidates, each on the one before it that has a commit.
+        red: commits that have failed.
+    """
+    found: list[tuple[Link, ...]] = []
+    at = 0
+    while at < len(stack):
+        whole = _batch(stack[at : at + max(size, 1)], red)
+        part = whole
+        while len(part) > 1 and part[-1].commit in red:
+            part = part[: (len(part) + 1) // 2]
+        found.append(part)
+        if len(part) < len(whole):
+            break
+        at += len(part)
+    return found
+
+
+def _batch(links: Sequence[Link], red: Container[str]) -> tuple[Link, ...]:
+    """The first of them, as far as they may be judged together; no further than a commit that has failed."""
+    found: list[Link] = []
+    for link in links:
+        apart = link.alone or link.commit is None
+        if apart and found:
+            break
+        found.append(link)
+        if apart or link.commit in red:
+            break
+    return tuple(found)
 
 
 def order(

@@ -147,6 +147,19 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Packages whose commands ran once for all of them, and which land together or not at all.
+
+    Attributes:
+        tip: the commit that they ran on: the candidate of the last package.
+        packages: in the order in which they land.
+    """
+
+    tip: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewRow:
     """A recorded review: one per (branch tip, target tip, definitions)."""
 
@@ -167,6 +180,8 @@ class ReviewRow:
     created_at: str = ""
     #: what must be approved before this candidate lands
     needs: tuple[Need, ...] = ()
+    #: those it was judged with, and what the commands ran on; None: alone, on its candidate
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a recorded review looked at and ran, and whether it, or a part of it, would have to run again now."""
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from agentpkg.checks import pipeline, reuse
@@ -116,6 +116,9 @@ def _explained(result: CheckResult, document: Mapping[str, Any], now: _Now) -> E
 
 def _looked_at(document: Mapping[str, Any], known: Mapping[str, str] | None, command: str | None) -> str:
     tree = str(document.get("tree", "?"))[:10]
+    batch = document.get("batch") or {}
+    if command is not None and batch:
+        return f"a copy of tree {str(batch['tree'])[:10]}, which has {', '.join(batch['packages'])} together"
     if command is not None:
         return f"a copy of tree {tree}"
     if known is not None:
@@ -148,6 +151,7 @@ def as_json(explained: Explanation) -> dict[str, Any]:
     return {
         "stale": list(explained.stale), "reviewer": explained.reviewer, "tree": explained.tree,
         "reviewed_at": explained.review.created_at or None,
+        "batch": asdict(explained.review.batch) if explained.review.batch else None,
         "checks": [
             {
                 "group": one.result.group, "name": one.result.name, "status": one.result.status,

@@ -13,14 +13,26 @@ _LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One package of a batch: its own candidate and what it stands on, branch tip and definitions."""
+
+    wp: str
+    candidate: str
+    base: str
+    head: str
+    definitions: str
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """What is about to land, enough to record it afterwards."""
 
     feature: str
+    #: the package, of a batch the last one
     wp: str
     actor: str
     target: str
-    #: commit, base, head and strategy of the candidate
+    #: the commit that the target moves to and the one it was at, branch tip and strategy
     candidate: str
     base: str
     head: str
@@ -32,6 +44,13 @@ class Intent:
     remote: str | None = None
     #: the question that people answered, and who approved
     approved: Mapping[str, Any] = field(default_factory=dict)
+    #: those that land together, in order; empty: one package alone
+    batch: tuple[Piece, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Every package of it."""
+        return self.batch or (Piece(self.wp, self.candidate, self.base, self.head, self.definitions),)
 
     def facts(self) -> dict[str, Any]:
         """Metadata of the ``done`` entry besides what its warrant says."""
@@ -39,6 +58,7 @@ class Intent:
             "strategy": self.strategy,
             # whoever landed it by hand stands for it; agentpkg's own landings rest on the review, and on who was asked
             **({"remote": self.remote} if self.remote else {}),
+            **({"batch": {"tip": self.candidate, "packages": [one.wp for one in self.batch]}} if self.batch else {}),
             **({"approved_by": by} if (by := self._approved_by()) else {}), **self.approved,
         }  # fmt: skip
 
@@ -67,7 +87,8 @@ def read(project: Project) -> Intent | None:
     """The intent that is there, None when there is none; one that a damaged disk has spoiled is moved aside."""
     path = project.state / _NAME
     try:
-        return Intent(**json.loads(files.read_bounded(path, _LIMIT)))
+        said = json.loads(files.read_bounded(path, _LIMIT))
+        return Intent(**{**said, "batch": tuple(Piece(**one) for one in said.get("batch", ()))})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):

@@ -48,9 +48,10 @@ class Lane:
         for job in self._jobs.values():
             job.cancel()
 
-    def submit(self, wp: str, job: Callable[[], None]) -> None:
-        """Puts a package at the end of the lane."""
-        self._jobs[wp] = future = self._pool.submit(job)
+    def submit(self, job: Callable[[], None], *wps: str) -> None:
+        """Puts a package, or several that have one job, at the end of the lane."""
+        future = self._pool.submit(job)
+        self._jobs.update(dict.fromkeys(wps, future))
         future.add_done_callback(lambda _: self._wake())
 
     def collect(self) -> list[tuple[str, AgentpkgError | None]]:

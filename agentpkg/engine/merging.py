@@ -1,51 +1,43 @@
 """Landing a package: the target moves by compare-and-swap to the very candidate that a review approved.
 
-Before the target moves, what is about to happen is written to ``landing-intent.json``; whoever finds that file after a
-crash asks the target's history whether it did happen, and records it or forgets it (:func:`recover`).
+What was judged together lands together, to the commit that the commands ran on (:func:`land_together`). What gets into
+the ledger, and what a landing that was cut short leaves behind, is :mod:`agentpkg.engine.recording`'s.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from agentpkg import files
 from agentpkg.core.errors import Busy, FellShort, NotAllowed
-from agentpkg.core.model import State, Verdict
-from agentpkg.core.proof import Landable, Proof, Stale, Warrant, Word, give_word
-from agentpkg.core.records import PackageRow, QuestionRow, ReviewRow
-from agentpkg.engine import approvals, elsewhere, frozen, proving, transition
+from agentpkg.core.model import Verdict
+from agentpkg.core.proof import Landable, Part, Proof, Stale, Together, Warrant, Word, give_word
+from agentpkg.core.records import QuestionRow
+from agentpkg.engine import approvals, batching, elsewhere, frozen, proving
 from agentpkg.engine import intent as intents
 from agentpkg.engine.approvals import Waiting
-from agentpkg.engine.cleaning import after_landing
-from agentpkg.engine.intent import Intent
+from agentpkg.engine.intent import Intent, Piece
 from agentpkg.engine.project import Project
-from agentpkg.engine.review import Cancelled, Judged, approval, make_candidate, require_for_review, review, tips
+from agentpkg.engine.recording import Merged, is_on, landing_lock, record, recover_record, tree_of
+from agentpkg.engine.review import (
+    Cancelled,
+    Judged,
+    Made,
+    approval,
+    make_candidate,
+    require_for_review,
+    review,
+    tips,
+)
 from agentpkg.git import candidate, landing
-from agentpkg.git.landing_recovery import recover as recover_landings
 from agentpkg.git.remote import Unreachable
+
+__all__ = ["Merged", "Rejected", "catch_up", "force", "land", "land_approved", "land_together"]
 
 #: how often a target that moves under us is followed before giving up for now
 _ROUNDS = 10
 #: how often before a person is told
 _TOLD = 3
-#: seconds to wait for another command that lands something
-_PATIENCE = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """A package has landed.
-
-    Attributes:
-        commits: how many of its own commits came with it.
-        kept: what could not be cleaned up, for people.
-    """
-
-    row: PackageRow
-    merge_commit: str
-    unblocked: tuple[str, ...]
-    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +65,7 @@ def land(
         Lacking: no verdict was possible.
         Interrupted: ``cancelled`` said so.
     """
-    with _landing_lock(project):
+    with landing_lock(project):
         recover_record(project)
         for lost in range(_ROUNDS):
             if lost == _TOLD:
@@ -91,9 +83,9 @@ def land(
             proof = proving.proof(project, judged.review)
             if isinstance(proof, Stale):
                 continue
-            merged = _move_target(project, judged.row, proof, actor, people)
+            merged = _move_target(project, proof, actor, people)
             if merged is not None:
-                return merged
+                return merged[0]
     raise _restless()
 
 
@@ -112,6 +104,26 @@ def land_approved(project: Project, feature: str, wp: str, actor: str) -> Merged
     return land(project, feature, wp, actor, approved_by=actor)
 
 
+def land_together(project: Project, made: Sequence[Made], actor: str) -> list[Merged]:
+    """Records the reviews of a batch and lands it, all or nothing; gives nothing where it is no longer what was judged.
+
+    Args:
+        made: the reviews of its packages, in order, each an approval.
+
+    Raises:
+        NotAllowed: the user's own changes are in the way, or a remote does not take it.
+        Busy: the user's checkout or another command holds what this needs.
+    """
+    with landing_lock(project), ExitStack() as held:
+        recover_record(project)
+        elsewhere.catch_up(project, _target(project, made[0][0].feature))
+        reviews = batching.record(project, made, held)
+        proof = proving.proof_of_batch(project, reviews) if reviews else Stale(("batch",))
+        if isinstance(proof, Stale):
+            return []
+        return _move_target(project, proof, actor) or []
+
+
 def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> Merged:
     """Lands the current candidate without an approval, or accepts a branch tip that is already on the target.
 
@@ -123,15 +135,15 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
         raise NotAllowed("the policy forbids to land anything by force", "see .kittify/governance.yaml: actions.force",
                          code="force_forbidden")  # fmt: skip
     row = require_for_review(project, feature, wp)
-    with _landing_lock(project):
+    with landing_lock(project):
         recover_record(project)
         for _ in range(_ROUNDS):
             elsewhere.catch_up(project, _target(project, feature))
             head, base = tips(project, row)
-            if _is_on(project, head, base):
-                there = Landable(head, _tree(project, head), base, head)
+            if is_on(project, head, base):
+                there = Landable(head, tree_of(project, head), base, head)
                 word = give_word(feature, wp, there, actor, reason)
-                return _record(project, row, word, _intent(project, row, word, actor))
+                return record(project, word, _intent(project, word, actor))[0]
             made = make_candidate(project, row, frozen.work_package(project, row), head, base)
             if isinstance(made, candidate.Conflict):
                 raise FellShort(
@@ -140,9 +152,9 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
                     code="conflict",
                 )
             word = give_word(feature, wp, Landable(made.commit, made.tree, base, head), actor, reason)
-            merged = _move_target(project, row, word, actor)
+            merged = _move_target(project, word, actor)
             if merged is not None:
-                return merged
+                return merged[0]
     raise _restless()
 
 
@@ -157,88 +169,19 @@ def catch_up(project: Project, target: str) -> bool:
         return False
     # a first dispatch may be the first thing that happens here
     project.repository.make_state()
-    with _landing_lock(project):
+    with landing_lock(project):
         return elsewhere.catch_up(project, target)
-
-
-def cut_short(project: Project) -> bool:
-    """Whether a landing left something behind, and no command is landing something now."""
-    if not intents.left_behind(project):
-        return False
-    try:
-        with _landing_lock(project, timeout=0):
-            return intents.left_behind(project)
-    except Busy:
-        return False
-
-
-def recover(project: Project) -> list[str]:
-    """Finishes what a landing that was cut short left behind; nothing while another command lands something.
-
-    Returns:
-        What was done, one sentence each.
-    """
-    if not intents.left_behind(project):
-        return []
-    try:
-        with _landing_lock(project, timeout=0):
-            done = [
-                f"a landing on {found.ref} was {found.how}"
-                for found in recover_landings(project.repository, project.control)
-            ]
-            return done + recover_record(project)
-    except (Busy, Unreachable):
-        # the next one that lands something asks again, and says what keeps it from knowing
-        return []
-
-
-def recover_record(project: Project) -> list[str]:
-    """Records a landing that has happened and is not recorded; the caller holds the lock ``landing``.
-
-    Raises:
-        Unreachable: it was pushed, and the remote does not say whether it arrived.
-    """
-    intent = intents.read(project)
-    if intent is None:
-        return []
-    row = project.ledger.package(intent.feature, intent.wp)
-    done: list[str] = []
-    if intent.remote is not None and row is not None and row.state is State.FOR_REVIEW:
-        elsewhere.catch_up(project, intent.target)
-    # None where the target is gone since: then nothing of it can have landed
-    tip = project.branch_tip(intent.target)
-    waiting = row is not None and row.state is State.FOR_REVIEW
-    if row is not None and tip is not None and waiting and _is_on(project, intent.candidate, tip):
-        _record(project, row, _warrant(project, intent), intent)
-        done.append(f"{intent.wp} had landed; it is recorded now")
-    elif row is not None and row.state is State.DONE and row.merge_commit == intent.candidate:
-        after_landing(project, row)
-    intents.forget(project)
-    return done
-
-
-def _warrant(project: Project, intent: Intent) -> Warrant:
-    if intent.forced is not None:
-        there = Landable(intent.candidate, _tree(project, intent.candidate), intent.base, intent.head)
-        return give_word(intent.feature, intent.wp, there, intent.actor, intent.forced)
-    found = project.ledger.review(intent.feature, intent.wp, intent.head, intent.base, intent.definitions)
-    if found is None:
-        raise NotAllowed(f"{intent.wp} landed without a recorded review", "run `agentpkg doctor`")
-    return proving.proof_of_landed(project, found)
-
-
-def _tree(project: Project, commit: str) -> str:
-    return project.repository.git.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
 
 
 # --------------------------------------------------------------------------- one try
 
 
 def _move_target(
-    project: Project, row: PackageRow, warrant: Warrant, actor: str, people: QuestionRow | None = None
-) -> Merged | None:  # fmt: skip
+    project: Project, warrant: Warrant, actor: str, people: QuestionRow | None = None
+) -> list[Merged] | None:  # fmt: skip
     """Moves the target to the candidate and records it; None when the target is elsewhere by now."""
-    intent = _intent(project, row, warrant, actor)
+    intent = _intent(project, warrant, actor)
+    names = ", ".join(piece.wp for piece in intent.pieces)
     if people is not None:
         intent = replace(intent, approved=approvals.as_mapping(people))
     intents.write(project, intent)
@@ -255,11 +198,11 @@ def _move_target(
             intents.forget(project)
     if isinstance(outcome, landing.Refused):
         raise NotAllowed(
-            f"{outcome.remote} does not take {row.wp}: {outcome.reason}",
+            f"{outcome.remote} does not take {names}: {outcome.reason}",
             "it stays as it is, approved: let the remote take it, then `agentpkg move` lands it", code="push_refused",
         )  # fmt: skip
     if isinstance(outcome, landing.InTheWay):
-        raise _in_the_way(row, outcome)
+        raise _in_the_way(names, outcome)
     if isinstance(outcome, landing.Locked):
         raise Busy(
             f"another git process holds {outcome.lock.name}", f"let it end, or remove {outcome.lock} if none is there",
@@ -267,23 +210,27 @@ def _move_target(
         )  # fmt: skip
     if isinstance(outcome, landing.TargetMoved):
         return None
-    merged = _record(project, row, warrant, intent)
+    merged = record(project, warrant, intent)
     elsewhere.note_tip(project, intent.target)
     intents.forget(project)
     return merged
 
 
-def _intent(project: Project, row: PackageRow, warrant: Warrant, actor: str) -> Intent:
-    feature = project.ledger.feature(row.feature)
-    assert feature is not None
+def _intent(project: Project, warrant: Warrant, actor: str) -> Intent:
     what = warrant.candidate
     return Intent(
-        feature=row.feature, wp=row.wp, actor=actor, target=feature.target, candidate=what.commit, base=what.base,
-        head=what.head, strategy=project.settings.merge.strategy,
+        feature=warrant.feature, wp=warrant.wp, actor=actor, target=_target(project, warrant.feature),
+        candidate=what.commit, base=what.base, head=what.head, strategy=project.settings.merge.strategy,
         forced=warrant.reason if isinstance(warrant, Word) else None,
         definitions=warrant.review.definitions if isinstance(warrant, Proof) else "",
         remote=project.settings.merge.remote,
+        batch=tuple(map(_piece, warrant.parts)) if isinstance(warrant, Together) else (),
     )  # fmt: skip
+
+
+def _piece(part: Part) -> Piece:
+    what = part.candidate
+    return Piece(part.wp, what.commit, what.base, what.head, part.review.definitions)
 
 
 def _target(project: Project, feature: str) -> str:
@@ -295,7 +242,7 @@ def _target(project: Project, feature: str) -> str:
 def _plan(project: Project, intent: Intent, warrant: Warrant) -> landing.LandingPlan:
     return landing.LandingPlan(
         target=intent.target, warrant=warrant, filters=project.settings.worktree.filters, identity=project.user,
-        note=f"agentpkg: land {intent.feature} {intent.wp}",
+        note=f"agentpkg: land {intent.feature} {' '.join(piece.wp for piece in intent.pieces)}",
     )  # fmt: skip
 
 
@@ -303,41 +250,12 @@ def _has_landed(project: Project, intent: Intent) -> bool:
     return project.branch_tip(intent.target) == intent.candidate
 
 
-def _record(project: Project, row: PackageRow, warrant: Warrant, intent: Intent) -> Merged:
-    evidence: list[Mapping[str, str]] = []
-    if isinstance(warrant, Proof):
-        evidence = _evidence(project, warrant.review)
-    with project.ledger.write() as tx:
-        done, unblocked = transition.landed(tx, warrant, intent.actor, intent.facts(), evidence)
-    project.poke()
-    kept = after_landing(project, done)
-    return Merged(done, intent.candidate, tuple(unblocked), (f"{kept.path}: {kept.reason}",) if kept else ())
-
-
-def _evidence(project: Project, found: ReviewRow) -> list[Mapping[str, str]]:
-    """The evidence that the review's own entry named."""
-    refs: list[Mapping[str, str]] = []
-    for entry in project.ledger.entries(found.feature, wp=found.wp):
-        if entry.metadata.get("kind") == "review" and entry.metadata.get("candidate") == found.candidate:
-            refs = list(entry.evidence_refs)
-    return refs
-
-
-def _is_on(project: Project, commit: str, tip: str) -> bool:
-    asked = project.repository.git.run("merge-base", "--is-ancestor", commit, tip, ok=(0, 1, 128))
-    return asked.returncode == 0
-
-
-def _landing_lock(project: Project, timeout: float = _PATIENCE) -> Any:
-    return files.lock(project.state / "locks" / "landing.lock", timeout=timeout, what="landing")
-
-
-def _in_the_way(row: PackageRow, outcome: landing.InTheWay) -> NotAllowed:
+def _in_the_way(names: str, outcome: landing.InTheWay) -> NotAllowed:
     where = Path(outcome.checkout).name if outcome.checkout else "the repository"
     paths = f": {', '.join(outcome.paths[:10])}" if outcome.paths else ""
     return NotAllowed(
-        f"{row.wp} cannot land in {where}, {outcome.why}{paths}",
-        "commit, move or stash them; the package stays for_review, and the same command lands it then",
+        f"{names} cannot land in {where}, {outcome.why}{paths}",
+        "commit, move or stash them; it stays for_review, and the same command lands it then",
         code="in_the_way",
         details={"paths": list(outcome.paths)},
     )

@@ -1,8 +1,10 @@
 """Holds a recorded approval against what is true now: the one place where the proof is made that landing takes."""
 
+from collections.abc import Sequence
+
 from agentpkg.checks.definitions import definitions_key
 from agentpkg.core.errors import NotAllowed
-from agentpkg.core.proof import Landable, Live, Proof, Stale, prove
+from agentpkg.core.proof import Landable, Live, Proof, Stale, Together, prove, prove_together
 from agentpkg.core.records import PackageRow, ReviewRow
 from agentpkg.engine import frozen
 from agentpkg.engine.project import Project
@@ -18,16 +20,32 @@ def proof(project: Project, review: ReviewRow) -> Proof | Stale:
     return prove(known, live(project, project.row(review.feature, review.wp), known))
 
 
-def proof_of_landed(project: Project, review: ReviewRow) -> Proof:
-    """The same for a candidate that the target has by now: its landing was cut short before it was recorded.
+def proof_of_batch(project: Project, reviews: Sequence[ReviewRow]) -> Together | Stale:
+    """The proof that packages which were judged together may land together at this moment, or what has changed since.
+
+    Raises:
+        NotAllowed: one was not approved, or the ledger does not know its review.
+    """
+    known = [_known(project, review) for review in reviews]
+    return prove_together(known, [live(project, project.row(one.feature, one.wp), one) for one in known])
+
+
+def proof_of_landed(project: Project, reviews: Sequence[ReviewRow]) -> Proof | Together:
+    """The same for candidates that the target has by now: their landing was cut short before it was recorded.
+
+    Args:
+        reviews: of one package, or of a whole batch.
 
     Raises:
         NotAllowed: nothing on record approved what landed.
     """
-    known = _known(project, review)
-    made = prove(known, Live(known.head, known.base, known.definitions, landable(project, known)))
+    known = [_known(project, review) for review in reviews]
+    lives = [Live(one.head, one.base, one.definitions, landable(project, one)) for one in known]
+    made = prove_together(known, lives) if known[0].batch else prove(known[0], lives[0])
     if isinstance(made, Stale):
-        raise NotAllowed(f"{known.wp} landed, and its candidate is gone", "run `agentpkg doctor`", code="no_approval")
+        raise NotAllowed(
+            f"{known[0].wp} landed, and its candidate is gone", "run `agentpkg doctor`", code="no_approval"
+        )
     return made
 
 

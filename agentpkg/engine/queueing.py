@@ -35,6 +35,7 @@ class Waiting:
         shares: packages before it that change the same paths, and those paths; empty: it is independent of them.
         base: what its candidate stands on, as far as a run is at work on it.
         behind: the package whose candidate that is; None: the target's tip.
+        batch: the packages that are judged by one run of the commands, this one among them; empty: it is judged alone.
     """
 
     feature: str
@@ -48,6 +49,7 @@ class Waiting:
     base: str | None = None
     candidate: str | None = None
     behind: str | None = None
+    batch: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """One of ``queue --json``."""
@@ -55,7 +57,7 @@ class Waiting:
             "feature": self.feature, "wp": self.wp, "title": self.title, "target": self.target, "place": self.place,
             "state": self.state, "reason": self.reason, "independent": not self.shares,
             "shares": [{"wp": wp, "paths": list(paths)} for wp, paths in self.shares.items()], "base": self.base,
-            "candidate": self.candidate, "behind": self.behind,
+            "candidate": self.candidate, "behind": self.behind, "batch": list(self.batch),
         }  # fmt: skip
 
 
@@ -88,6 +90,7 @@ def _of(project: Project, feature: Feature, rows: Sequence[PackageRow]) -> list[
         found.append(Waiting(
             row.feature, row.wp, row.title, project.target(feature), at + 1, state, place.reason, shares,
             car.get("base"), car.get("candidate") or row.candidate, car.get("behind"),
+            car.get("batch") or (),
         ))  # fmt: skip
     left = [row for row in rows if row.wp in held]
     return found + [

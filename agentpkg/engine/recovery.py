@@ -71,17 +71,17 @@ def _landings(project: Project) -> list[str]:
     if not intent.left_behind(project):
         return []
     # landing knows all of the review, which commands that only look need not pay for
-    from agentpkg.engine import merging
+    from agentpkg.engine import recording
 
-    return merging.recover(project)
+    return recording.recover(project)
 
 
 def _is_cut_short(project: Project) -> bool:
     if not intent.left_behind(project):
         return False
-    from agentpkg.engine import merging
+    from agentpkg.engine import recording
 
-    return merging.cut_short(project)
+    return recording.cut_short(project)
 
 
 def conclude_orphan(project: Project, row: SessionRow) -> None:

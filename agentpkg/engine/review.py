@@ -9,16 +9,15 @@ from pathlib import Path
 
 from agentpkg import files
 from agentpkg.checks import pipeline
-from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext, named
+from agentpkg.checks.base import ReviewContext
 from agentpkg.checks.definitions import definitions, definitions_key
-from agentpkg.checks.evidence import EvidenceStore
 from agentpkg.checks.reuse import Known
 from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import State, Verdict, WorkPackage
 from agentpkg.core.patterns import Patterns
 from agentpkg.core.records import CheckResult, PackageRow, ReviewRow
-from agentpkg.engine import approvals, collisions, frozen, regenerating, transition
+from agentpkg.engine import approvals, collisions, frozen, regenerating, remarks, transition
 from agentpkg.engine.enclosure import enclosure
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
@@ -96,7 +95,7 @@ def review(
             return Judged(known, _recall(project, row, known), True)
         made = ahead(blank)
         if made is None:
-            made = judge(project, _renewed(project, _draft(project, row, package, blank), cancelled), cancelled, insist)
+            made = judge(project, _draft(project, row, package, blank), cancelled, insist)
         return Judged(made[0], _record(project, *made), False)
 
 
@@ -119,27 +118,30 @@ def judge(project: Project, draft: Draft, cancelled: Cancelled, insist: bool = F
         Lacking: the machine could not give a verdict.
         Interrupted: ``cancelled`` said so.
     """
+    draft = _renewed(project, draft, cancelled)
     row, package, blank, made = draft.row, draft.package, draft.blank, draft.made
     if made is None:
         return blank, ()
     if isinstance(made, candidate.Conflict):
         return replace(blank, checks=(collisions.describe(project, row, package, made, blank.head, blank.base),)), ()
-    store = EvidenceStore(project.state / "evidence")
+    store = frozen.store(project)
     with enclosure(project) as walls:
         about = replace(context(project, row, package, made), walls=walls)
-        extra = [_isolation(project, row, walls.level), *_united(made)]
-        known = Known(_results(project, row), store)
+        extra = remarks.on(project, row, made, walls.level)
+        known = Known(recent(project, row), store)
         done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra, known=known)
     if isinstance(done, pipeline.Reviewed):
-        done = _by_agent(project, row, package, about, done, known, cancelled, insist)
+        done = by_agent(project, row, package, about, done, known, cancelled, insist)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code, details=done.details)
-    return (
-        replace(
-            blank, verdict=done.verdict, candidate=made.commit, checks=tuple(done.checks),
-            tests_passed=done.tests_passed, tests_failed=done.tests_failed, needs=done.needs,
-        ),
-        done.evidence_refs,
+    return filled(blank, about, done), done.evidence_refs
+
+
+def filled(blank: ReviewRow, about: ReviewContext, done: pipeline.Reviewed) -> ReviewRow:
+    """The review with what was found."""
+    return replace(
+        blank, verdict=done.verdict, candidate=about.candidate, checks=tuple(done.checks),
+        tests_passed=done.tests_passed, tests_failed=done.tests_failed, needs=done.needs, batch=about.batch,
     )  # fmt: skip
 
 
@@ -200,8 +202,9 @@ def tips(project: Project, row: PackageRow) -> tuple[str, str]:
 
 def _still_there(project: Project, known: ReviewRow) -> bool:
     """A recorded approval is worth nothing once the control dir has lost its candidate."""
-    if known.candidate is None:
-        return True
+    if known.candidate is None or known.batch is not None:
+        # what was judged with others says nothing of a package alone
+        return known.batch is None
     return project.control.run("cat-file", "-e", f"{known.candidate}^{{commit}}", ok=(0, 1, 128)).returncode == 0
 
 
@@ -243,41 +246,23 @@ def _renewed(project: Project, draft: Draft, cancelled: Cancelled) -> Draft:
     return replace(draft, made=candidate.renew(project.control, made, found, project.user))
 
 
-def _united(made: candidate.Candidate) -> list[Finding]:
-    """The conflicts that a rule of the configuration has resolved."""
-    both = f"lines added by both sides are kept in {named(list(made.united))} (merge.union)" if made.united else ""
-    anew = f"{named(list(made.renewed))} was made anew (merge.regenerate)" if made.renewed else ""
-    if not both and not anew:
-        return []
-    data = {"united": list(made.united), "renewed": list(made.renewed)}
-    return [Finding("merge", "resolved by rule", "warn", "; ".join(filter(None, [both, anew])), data)]
-
-
-def _results(project: Project, row: PackageRow) -> list[CheckResult]:
+def recent(project: Project, row: PackageRow) -> list[CheckResult]:
     """What the package's last reviews found, the newest first."""
     recent = project.ledger.reviews(row.feature, row.wp)[-_RECENT:]
     return [result for review in reversed(recent) for result in review.checks]
 
 
-def _by_agent(
+def by_agent(
     project: Project, row: PackageRow, package: WorkPackage, about: ReviewContext, done: pipeline.Reviewed,
-    known: Known, cancelled: Cancelled, insist: bool,
+    known: Known, cancelled: Cancelled, insist: bool = False,
 ) -> pipeline.Reviewed | pipeline.NoVerdict:  # fmt: skip
-    """The review with the word of the configured agent, where there is one."""
+    """The review with the word of the configured agent, where there is one; or why there is no verdict."""
     if project.settings.review.agent.name is None:
         return done
     from agentpkg.engine import agent_review
 
     found = agent_review.judge(project, row, package, about, done, known, cancelled, insist)
     return found if isinstance(found, pipeline.NoVerdict) else pipeline.with_finding(about, known.store, done, *found)
-
-
-def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
-    """What stood between the work, and its checks, and the rest of the machine."""
-    session = project.ledger.session(row.session) if row.session else None
-    made = session.isolation if session is not None else None
-    detail = f"made at level {made or 'unknown'}, checked at {level}"
-    return Finding(GOVERNANCE, "isolation", "pass", detail, {"session": made, "checks": level})
 
 
 def make_candidate(

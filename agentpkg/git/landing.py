@@ -64,9 +64,9 @@ class LandingPlan:
         return self.warrant.candidate.commit
 
     @property
-    def head(self) -> str:
-        """The admitted branch tip it lands, in the repository."""
-        return self.warrant.candidate.head
+    def heads(self) -> tuple[str, ...]:
+        """The admitted branch tips it lands, in the repository."""
+        return self.warrant.heads
 
     @property
     def ref(self) -> str:
@@ -137,7 +137,7 @@ def land(repo: Repository, control: Git, plan: LandingPlan, publish: Publish | N
     if blocked:
         return blocked
     with incoming(control, repo.objects) as arrived:
-        arrived.receive(control, plan.new, [plan.old, plan.head], max_bytes=_MAX_BYTES)
+        arrived.receive(control, plan.new, [plan.old, *plan.heads], max_bytes=_MAX_BYTES)
         arrived.accept()
     journal = Journal.new_one(repo, plan.ref, plan.old, plan.new)
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from agentpkg.core import chain
 from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
 from agentpkg.core.records import (
+    Batch,
     CheckResult,
     Entry,
     EventRow,
@@ -54,6 +55,11 @@ def _checks(text: Any) -> tuple[CheckResult, ...]:
 
 def _needs(text: Any) -> tuple[Need, ...]:
     return tuple(Need(**{**need, "paths": tuple(need["paths"])}) for need in json.loads(text))
+
+
+def _batch(text: Any) -> Batch:
+    found = json.loads(text)
+    return Batch(found["tip"], tuple(found["packages"]))
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def _stored(value: Any) -> Any:
         return chain.safe_text(value)
     if isinstance(value, tuple) and value and isinstance(value[0], CheckResult | Need):
         return to_json([asdict(one) for one in value])
-    return to_json(value)
+    return to_json(asdict(value) if isinstance(value, Batch) else value)
 
 
 def _table(name: str, kind: type[Row], key: Sequence[str], **readers: Callable[[Any], Any]) -> Table[Row]:
@@ -125,7 +131,7 @@ PACKAGES = _table(
 SESSIONS = _table("sessions", SessionRow, ["id"], outcome=Outcome, reason_class=FailureClass, usage=_mapping)
 REVIEWS = _table(
     "reviews", ReviewRow, ["feature", "wp", "head", "base", "definitions"], verdict=Verdict, checks=_checks,
-    needs=_needs,
+    needs=_needs, batch=_batch,
 )  # fmt: skip
 QUESTIONS = _table(
     "questions", QuestionRow, ["number"], details=_mapping, options=_tuple, approvers=_tuple, excluded=_tuple,

@@ -21,9 +21,9 @@ REVIEWING = (
     "agentpkg.engine.review:judge:call",
     "agentpkg.git.candidate:make:return",
     "agentpkg.engine.review:context:return",
-    "agentpkg.checks.pipeline:_run_commands:call",
-    "agentpkg.checks.pipeline:_run_commands:return",
-    "agentpkg.checks.pipeline:_conclude:return",
+    "agentpkg.checks.pipeline:side_by_side:call",
+    "agentpkg.checks.pipeline:side_by_side:return",
+    "agentpkg.checks.pipeline:conclude:return",
     "agentpkg.checks.pipeline:run_all:return",
     "agentpkg.engine.transition.reviews:judged:return",
     "agentpkg.engine.review:_record:return",
@@ -43,7 +43,7 @@ LANDING = (
     "agentpkg.git.landing:__call__:return",
     "agentpkg.git.landing_recovery:settle:call",
     "agentpkg.git.landing:land:return",
-    "agentpkg.engine.merging:_record:call",
+    "agentpkg.engine.recording:record:call",
     "agentpkg.engine.transition.reviews:landed:return",
     "agentpkg.engine.cleaning:after_landing:call",
     "agentpkg.git.removal:_remove:call",
@@ -51,7 +51,7 @@ LANDING = (
     "agentpkg.git.worktrees:drop_admin:return",
     "agentpkg.git.removal:_delete_branch:return",
     "agentpkg.engine.cleaning:after_landing:return",
-    "agentpkg.engine.merging:_record:return",
+    "agentpkg.engine.recording:record:return",
 )
 #: steps that a run takes itself, beside those of its dispatches, reviews and landings
 RUNNING = (

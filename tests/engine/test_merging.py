@@ -155,16 +155,17 @@ _LAND = "merging.land_approved(shop.project, shop.feature, 'WP01', 'human:me')"
 
 #: where a landing is killed: code that puts the end in place of, or behind, a step
 _KILLS = {
-    "before the intent is written": "merging.files.write_atomic = die",
+    "before the intent is written": "merging.intents.files.write_atomic = die",
     "before the target moves": "landing.land = die",
     "in the middle of the landing": "from agentpkg.git import landing as l; l.user.follow = die",
     "after the target moved": "real = landing.land\ndef land(*a): real(*a); die()\nlanding.land = land",
     "before the ledger's transaction ends": (
         "real = transition.landed\ndef landed(*a): real(*a); die()\ntransition.landed = landed"
     ),
-    "before worktree and branch are removed": "merging.after_landing = die",
+    "before worktree and branch are removed": "from agentpkg.engine import recording\nrecording.after_landing = die",
     "after it is recorded and cleaned up": (
-        "real = merging.after_landing\ndef after(*a): real(*a); die()\nmerging.after_landing = after"
+        "from agentpkg.engine import recording\nreal = recording.after_landing\n"
+        "def after(*a): real(*a); die()\nrecording.after_landing = after"
     ),
 }
 

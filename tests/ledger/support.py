@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
-from agentpkg.core.records import CheckResult, FeatureRow, PackageRow, ReviewRow, SessionRow
+from agentpkg.core.records import Batch, CheckResult, FeatureRow, PackageRow, ReviewRow, SessionRow
 from agentpkg.ledger.ledger import Ledger, Transaction
 
 FEATURE = "003-auth-system"
@@ -57,6 +57,7 @@ REVIEW_ROW = ReviewRow(
     "c" * 40,
     checks=(CheckResult("test-quality", "tests", "fail", "2 failed", "sha256:ee"), CheckResult("merge", "m", "skip")),
     created_at="2026-03-02T12:31:00.000000Z",
+    batch=Batch("f" * 40, ("WP02", "WP03")),
 )
 
 

@@ -43,18 +43,28 @@ def check(
         Interrupted: the review was stopped.
     """
     context = bench.context
-    plan = change.intent(context)
-    from_target = {override.path for override in bench.overrides}
     known = tests.read(changed)
-    commands = [one.spec.run for one in looked.ran]
-    found = [
+    found = _odd(bench, known, changed, [one.spec.run for one in looked.ran])
+    lab = _lab(bench, looked, parallel, budget)
+    tried = _try(lab, context, changed, known, found) if lab else Tried()
+    return judgement.findings(found, known, tried, context.definitions.integrity)
+
+
+def at_sight(bench: Bench, changed: Sequence[FileChange], commands: Sequence[str]) -> list[Finding]:
+    """What the sources alone say: as :func:`check` before anything is tried, which may settle what is doubtful."""
+    known = tests.read(changed)
+    found = _odd(bench, known, changed, commands)
+    return judgement.findings(found, known, Tried(), bench.context.definitions.integrity)
+
+
+def _odd(bench: Bench, known: Tests, changed: Sequence[FileChange], commands: Sequence[str]) -> list[Oddity]:
+    plan = change.intent(bench.context)
+    from_target = {override.path for override in bench.overrides}
+    return [
         *tests.odd(known, changed, plan), *detection.odd(changed), *answers.odd(changed, plan),
         *running.odd(changed, plan, from_target),
         *surroundings.odd([one for one in changed if one.path not in from_target], plan, commands),
     ]  # fmt: skip
-    lab = _lab(bench, looked, parallel, budget)
-    tried = _try(lab, context, changed, known, found) if lab else Tried()
-    return judgement.findings(found, known, tried, context.definitions.integrity)
 
 
 def _lab(bench: Bench, looked: Looked, parallel: int, budget: Budget) -> Lab | None:

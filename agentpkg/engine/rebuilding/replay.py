@@ -9,7 +9,17 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from agentpkg.core.model import FailureClass, FeatureState, Outcome, State, Verdict
-from agentpkg.core.records import CheckResult, Entry, FeatureRow, Need, PackageRow, QuestionRow, ReviewRow, SessionRow
+from agentpkg.core.records import (
+    Batch,
+    CheckResult,
+    Entry,
+    FeatureRow,
+    Need,
+    PackageRow,
+    QuestionRow,
+    ReviewRow,
+    SessionRow,
+)
 from agentpkg.core.states import NONE
 from agentpkg.ledger.ledger import Transaction
 
@@ -131,7 +141,7 @@ class Replay:
         review = ReviewRow(
             row.feature, row.wp, head, _text(said, "base"), _text(said, "definitions"), verdict,
             _number(said, "cycle"), _some(said, "candidate"), _checks(said), created_at=entry.timestamp,
-            needs=_needs(said),
+            needs=_needs(said), batch=_batch(said),
         )  # fmt: skip
         self.reviews[review.feature, review.wp, review.head, review.base, review.definitions] = review
         failed = ", ".join(f"{check.group}/{check.name}" for check in review.checks if check.status == "fail")
@@ -180,6 +190,12 @@ def _needs(said: Mapping[str, Any]) -> tuple[Need, ...]:
     found = said.get("needs")
     needs = [one for one in found if isinstance(one, dict)] if isinstance(found, list | tuple) else []
     return tuple(Need(_text(n, "action"), _text(n, "detail"), tuple(map(str, n.get("paths") or ()))) for n in needs)
+
+
+def _batch(said: Mapping[str, Any]) -> Batch | None:
+    found = _mapping(said.get("batch"))
+    packages = found.get("packages")
+    return Batch(_text(found, "tip"), tuple(map(str, packages))) if isinstance(packages, list | tuple) else None
 
 
 def _checks(said: Mapping[str, Any]) -> tuple[CheckResult, ...]:

@@ -90,7 +90,7 @@ def _submit(scene: Scene, name: str, gate: Gate, check: Callable[..., None]) -> 
     known = scene.unjudged.get(name)
     if name in lane or (known is not None and known[0] == _tip(scene)):
         return
-    lane.submit(name, lambda: check(project, feature, gate, lane.stopped, scene.warn))
+    lane.submit(lambda: check(project, feature, gate, lane.stopped, scene.warn), name)
 
 
 def _may_fix(scene: Scene, stage: str | None) -> bool:

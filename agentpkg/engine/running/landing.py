@@ -6,11 +6,11 @@ from agentpkg.core.errors import AgentpkgError, NotAllowed
 from agentpkg.core.model import State, Verdict
 from agentpkg.core.queue import Placed, order
 from agentpkg.core.records import PackageRow
-from agentpkg.engine import approvals, frozen, fulldisk, merging, queueing, review
+from agentpkg.engine import approvals, batching, frozen, fulldisk, merging, queueing, review
 from agentpkg.engine.reviewers import RESTS
 from agentpkg.engine.running import steering
+from agentpkg.engine.running.car import Car
 from agentpkg.engine.running.scene import Scene
-from agentpkg.engine.running.train import Car
 from agentpkg.engine.transition import REVIEWER
 
 
@@ -30,13 +30,25 @@ def queue(scene: Scene, rows: Sequence[PackageRow]) -> int:
     project = scene.project
     target = project.target_tip(project.target(scene.feature))
     ordered = [waiting[place.wp] for place in order_of(scene, waiting.values())]
-    troubles = scene.train.make(project, target, ordered, scene.lane, lambda row: scene.refusals.tip(project, row))
+    troubles = scene.train.make(
+        project, target, ordered, scene.lane, lambda row: scene.refusals.tip(project, row), _batch(scene)
+    )
     for row, trouble in troubles:
         scene.refusals.refuse(project, row, trouble)
     for car in scene.train.ready(scene.lane):
-        scene.lane.submit(car.wp, _landing(scene, waiting[car.wp], car))
+        job = _landing_together(scene, car) if len(car.wps) > 1 else _landing(scene, waiting[car.wp], car)
+        scene.lane.submit(job, *car.wps)
     _tell(scene)
     return len(waiting)
+
+
+def _batch(scene: Scene) -> int:
+    """How many packages are judged together: one, unless checks are slow, or nobody knows yet how long they take."""
+    merge = scene.project.settings.merge
+    if merge.batch > 1:
+        known = batching.seconds(scene.project, scene.feature.id)
+        scene.seconds = scene.seconds if known is None else known
+    return 1 if scene.seconds is not None and scene.seconds < merge.batch_seconds else merge.batch
 
 
 def _tell(scene: Scene) -> None:
@@ -50,7 +62,7 @@ def _tell(scene: Scene) -> None:
 def order_of(scene: Scene, rows: Iterable[PackageRow]) -> list[Placed]:
     """The packages of the queue in their order."""
     needs = {wp: package.dependencies for wp, package in scene.feature.packages.items()}
-    return order([scene.candidate(row) for row in rows], needs, {car.wp for car in scene.train.cars})
+    return order([scene.candidate(row) for row in rows], needs, {wp for car in scene.train.cars for wp in car.wps})
 
 
 def collect(scene: Scene) -> None:
@@ -127,7 +139,7 @@ def _landing(scene: Scene, row: PackageRow, car: Car) -> Callable[[], None]:
         merging.catch_up(project, project.target(scene.feature))
         # a person may have paused the run while the checks ran
         lands = project.settings.merge.auto and not steering.paused(project.ledger, row.feature)
-        if review.tips(project, row) == (car.draft.blank.head, car.draft.blank.base):
+        if review.tips(project, row) == (car.drafts[0].blank.head, car.base):
             judged = review.review(project, row.feature, row.wp, lane.stopped, train.take)
             lands = lands and judged.review.verdict is Verdict.APPROVED
         elif not train.overtaken(row.wp):
@@ -136,5 +148,18 @@ def _landing(scene: Scene, row: PackageRow, car: Car) -> Callable[[], None]:
         # who is overtaken again and again is judged in there, where nobody else may land meanwhile
         if lands:
             merging.land(project, row.feature, row.wp, REVIEWER, lane.stopped, warn=scene.warn)
+
+    return land
+
+
+def _landing_together(scene: Scene, car: Car) -> Callable[[], None]:
+    """What the lane does with a batch whose turn has come: records its reviews and lands it."""
+    project, train = scene.project, scene.train
+
+    def land() -> None:
+        judged = car.together()
+        paused = steering.paused(project.ledger, scene.feature.id)
+        if judged is not None and not paused and not merging.land_together(project, judged.made, REVIEWER):
+            train.scattered(car)
 
     return land

@@ -36,6 +36,7 @@ class Scene:
         trouble: why nothing may start or land: files that cannot be read.
         paused: a person has paused the feature's runs.
         told: how far the train is, as it was last written down.
+        seconds: how long the checks take, where that is known.
     """
 
     project: Project
@@ -52,6 +53,7 @@ class Scene:
     trouble: str | None = None
     paused: bool = False
     told: Sequence[Mapping[str, Any]] = ()
+    seconds: float | None = None
     #: gets what a person should know and no event says
     warn: Callable[[str], None] = lambda text: None
     _files: object = None

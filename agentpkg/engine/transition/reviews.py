@@ -6,7 +6,7 @@ from typing import Any
 
 from agentpkg.core import questions, states
 from agentpkg.core.model import FailureClass, State, Verdict
-from agentpkg.core.proof import Warrant, Word
+from agentpkg.core.proof import OfOne, Word
 from agentpkg.core.records import Entry, PackageRow, ReviewRow
 from agentpkg.engine.transition.door import REVIEWER, change, open_dependencies, require
 from agentpkg.engine.transition.questions import Asked, ask
@@ -35,7 +35,13 @@ def judged(tx: Transaction, review: ReviewRow, limit: int, evidence: Sequence[Ma
     tx.put_package(new)
     tx.emit(
         f"feature.{row.feature}.wp.{row.wp}.review.completed",
-        {"verdict": review.verdict, "cycle": review.cycle, "candidate": review.candidate, "head": review.head},
+        {
+            "verdict": review.verdict,
+            "cycle": review.cycle,
+            "candidate": review.candidate,
+            "head": review.head,
+            **_batch(review),
+        },
         entry=entry,
     )
     return _used_up(tx, new, limit, review) if used_up else new
@@ -90,11 +96,17 @@ def _review_metadata(review: ReviewRow) -> dict[str, Any]:
             {"group": c.group, "name": c.name, "status": c.status, "evidence": c.evidence} for c in review.checks
         ],
         **({"needs": [asdict(need) for need in review.needs]} if review.needs else {}),
+        **_batch(review),
     }
 
 
+def _batch(review: ReviewRow) -> dict[str, Any]:
+    """Those it was judged with, where it was."""
+    return {"batch": asdict(review.batch)} if review.batch else {}
+
+
 def landed(
-    tx: Transaction, warrant: Warrant, actor: str, metadata: Mapping[str, Any],
+    tx: Transaction, warrant: OfOne, actor: str, metadata: Mapping[str, Any],
     evidence: Sequence[Mapping[str, str]] = (),
 ) -> tuple[PackageRow, list[str]]:  # fmt: skip
     """Records that a candidate is on the target. Gives the package and the packages this unblocked.
