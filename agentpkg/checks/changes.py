@@ -4,7 +4,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from agentpkg.checks import scope, tree
+from agentpkg.checks import nested, scope, tree
 from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext, named
 from agentpkg.checks.tree import Blob
 
@@ -39,7 +39,7 @@ def _added(context: ReviewContext, path: str) -> set[int]:
 
 
 def check(context: ReviewContext, before: Mapping[str, Blob], after: Mapping[str, Blob]) -> list[Finding]:
-    """Scope, forbidden paths, file size, submodules and the worktree's state."""
+    """Scope, forbidden paths, file size, submodules, repositories within the tree and the worktree's state."""
     paths = changed_paths(before, after)
     out = scope.judge(context, paths)
     return [
@@ -47,6 +47,7 @@ def check(context: ReviewContext, before: Mapping[str, Blob], after: Mapping[str
         _forbidden(out),
         _sizes(context, before, after, paths),
         *_submodules(before, after, paths),
+        *nested.check(context, paths, after),
         _worktree(context),
     ]
 

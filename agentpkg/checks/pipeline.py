@@ -46,7 +46,7 @@ from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import Verdict
 from agentpkg.core.records import CheckResult, CheckStatus
 
-__all__ = ["PARALLEL", "NoVerdict", "Reviewed", "run_all", "run_commands"]
+__all__ = ["PARALLEL", "NoVerdict", "Reviewed", "recorded", "run_all", "run_commands", "with_finding"]
 
 #: command checks at once, where the caller does not say
 PARALLEL = 2
@@ -278,6 +278,11 @@ def with_finding(
     results = _ordered([*done.checks, _record(store, _bound(context), finding, {"bound_to": parts} if parts else {})])
     rejected = any(result.status == "fail" for result in results)
     return replace(done, checks=tuple(results), verdict=Verdict.CHANGES_REQUESTED if rejected else Verdict.APPROVED)
+
+
+def recorded(context: ReviewContext, store: EvidenceStore, finding: Finding) -> CheckResult:
+    """A finding of the caller's own about a candidate, with its evidence stored."""
+    return _record(store, _bound(context), finding)
 
 
 def _bound(context: ReviewContext) -> dict[str, Any]:

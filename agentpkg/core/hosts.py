@@ -25,12 +25,17 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'tcp:' if self.local else ''}{host}:{self.port}"
 
+    @property
+    def any_below(self) -> bool:
+        """Whether every name below one is meant, and not one host."""
+        return self.host.startswith("*.")
+
     def admits(self, host: str, port: int) -> bool:
         """Whether a connection to ``host`` on ``port`` is meant."""
         name = host.lower().rstrip(".").strip("[]")
         if port != self.port:
             return False
-        return name.endswith(self.host[1:]) if self.host.startswith("*.") else name == self.host
+        return name.endswith(self.host[1:]) if self.any_below else name == self.host
 
 
 def parse(text: str) -> Target:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentpkg.checks import copy, reuse, tree, verdict
 from agentpkg.checks.base import Finding, NoVerdict, ReviewContext, Reviewed, digest, one_line
@@ -22,7 +22,7 @@ from agentpkg.core.model import Verdict, WorkPackage
 from agentpkg.core.records import PackageRow
 from agentpkg.core.scope import Scope
 from agentpkg.engine import budgets, cleaning, frozen, handoff, reviewers, vault, walls
-from agentpkg.engine.enclosure import way_out
+from agentpkg.engine.enclosure import ReviewWalls, way_out
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import patch
 from agentpkg.git.lent import lent
@@ -33,6 +33,9 @@ from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import resolve_environment
 from agentpkg.sessions import environment, limits, runner
 from agentpkg.sessions.log import SessionLog
+
+if TYPE_CHECKING:
+    from agentpkg.isolation.proxy import Decision
 
 #: how often a reviewer is asked whose answer cannot be read
 _TRIES = 2
@@ -77,6 +80,11 @@ class _Reviewer:
                     replace(launch, argv=inside.argv, env={}), inside, job, Redactor(secrets.secrets), place
                 )
 
+    @property
+    def _decided(self) -> "list[Decision]":
+        walls = self.context.walls
+        return walls.decided if isinstance(walls, ReviewWalls) else []
+
     def _job(self, place: copy.Copy, folder: Path, prompt: str) -> Job:
         # it carries the mark of the author's session: to agentpkg it is an agent, and no person
         return Job(
@@ -101,7 +109,7 @@ class _Reviewer:
         borrowed = map(str, lent(self.project.repository.objects))
         objects = (str(git / "objects"), str(git.parent.parent / "objects"), *borrowed)
         hosts = (*self.project.settings.isolation.network.allow, *self.agent.network, *launch.hosts)
-        with way_out(self.walls, parse_all(hosts) if self.walls.cuts_network else ()) as network:
+        with way_out(self.walls, parse_all(hosts) if self.walls.cuts_network else (), self._decided) as network:
             inside = self.walls.wrap_room(launch.argv, env, self._room(launch, place, objects, network))
             try:
                 yield inside

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentpkg.checks.base import GOVERNANCE, Finding, named
 from agentpkg.core.errors import Lacking
 from agentpkg.core.hosts import Target, parse_all
 from agentpkg.engine import walls
@@ -15,7 +16,11 @@ from agentpkg.git.lent import lent
 from agentpkg.isolation import Network, Room, Walls, Wrapped
 
 if TYPE_CHECKING:
-    pass
+    from agentpkg.isolation.proxy import Decision
+
+
+#: decisions that are kept as evidence
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class ReviewWalls:
         closed: folders that are not to be seen as a whole.
         lent: folders of objects that the repository borrows from others.
         setup_network: the way out of ``review.setup``; ``network``: that of the checks, to services of this machine.
+        decided: what was decided on ways out that are closed again.
     """
 
     walls: Walls
@@ -35,6 +41,7 @@ class ReviewWalls:
     lent: tuple[Path, ...] = ()
     setup_network: Network | None = None
     network: Network | None = None
+    decided: "list[Decision]" = field(default_factory=list)
 
     @property
     def level(self) -> str:
@@ -71,16 +78,20 @@ def enclosure(project: Project) -> Iterator[ReviewWalls]:
     settings = project.settings
     closed = (str(project.work_tree), str(project.repository.common_dir))
     targets = parse_all(settings.isolation.network.allow) if chosen.cuts_network else ()
+    decided: list[Decision] = []
     with ExitStack() as stack:
-        setup = stack.enter_context(way_out(chosen, targets if settings.review.setup else ()))
-        network = stack.enter_context(way_out(chosen, [target for target in targets if target.local]))
+        setup = stack.enter_context(way_out(chosen, targets if settings.review.setup else (), decided))
+        network = stack.enter_context(way_out(chosen, [target for target in targets if target.local], decided))
         borrowed = lent(project.repository.objects)
-        yield ReviewWalls(chosen, walls.mounts(project), closed, borrowed, setup, network)
+        yield ReviewWalls(chosen, walls.mounts(project), closed, borrowed, setup, network, decided)
 
 
 @contextmanager
-def way_out(chosen: Walls, targets: Sequence[Target]) -> Iterator[Network | None]:
+def way_out(chosen: Walls, targets: Sequence[Target], decided: "list[Decision]") -> Iterator[Network | None]:
     """For the block, the way to these hosts and no others; None where there are none.
+
+    Args:
+        decided: takes what was decided on it, at the end.
 
     Raises:
         Lacking: it cannot be made.
@@ -99,3 +110,11 @@ def way_out(chosen: Walls, targets: Sequence[Target]) -> Iterator[Network | None
         yield Network(str(proxy.folder), proxy.sockets, proxy.port, proxy.ports)
     finally:
         proxy.stop()
+        decided += proxy.decisions()
+
+
+def went(decided: "Sequence[Decision]") -> Finding:
+    """Where a review's commands and its agent went, or wanted to go, as a finding."""
+    lines = sorted({str(one).removeprefix("network: ") for one in decided})
+    smooth = all(one.allowed and not one.problem for one in decided)
+    return Finding(GOVERNANCE, "network", "pass" if smooth else "warn", named(lines), {"decided": lines[:_SHOWN]})

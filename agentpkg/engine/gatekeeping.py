@@ -17,7 +17,7 @@ from agentpkg.core.model import Feature, WorkPackage
 from agentpkg.core.records import CheckResult, Entry
 from agentpkg.core.stages import Gate
 from agentpkg.engine import frozen, transition
-from agentpkg.engine.enclosure import enclosure
+from agentpkg.engine.enclosure import enclosure, went
 from agentpkg.engine.gates import CHECKED, ENTERED
 from agentpkg.engine.project import Project
 from agentpkg.engine.transition import REVIEWER
@@ -98,6 +98,8 @@ def _run(
     with enclosure(project) as walls:
         inside = replace(context, walls=walls)
         done = pipeline.run_commands(inside, specs, frozen.store(project), cancelled=cancelled)
+    if walls.decided and not isinstance(done, pipeline.NoVerdict):
+        done += (pipeline.recorded(inside, frozen.store(project), went(walls.decided)),)
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {gate.name}: {done.reason}", done.fix, code=done.code)
     return done

@@ -18,7 +18,7 @@ from agentpkg.core.model import State, Verdict, WorkPackage
 from agentpkg.core.patterns import Patterns
 from agentpkg.core.records import CheckResult, PackageRow, ReviewRow
 from agentpkg.engine import approvals, collisions, frozen, regenerating, remarks, transition
-from agentpkg.engine.enclosure import enclosure
+from agentpkg.engine.enclosure import enclosure, went
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
 from agentpkg.git import candidate, worktrees
@@ -132,6 +132,8 @@ def judge(project: Project, draft: Draft, cancelled: Cancelled, insist: bool = F
         done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra, known=known)
     if isinstance(done, pipeline.Reviewed):
         done = by_agent(project, row, package, about, done, known, cancelled, insist)
+    if isinstance(done, pipeline.Reviewed) and walls.decided:
+        done = pipeline.with_finding(about, store, done, went(walls.decided), {})
     if isinstance(done, pipeline.NoVerdict):
         raise Lacking(f"no verdict on {row.wp}: {done.reason}", done.fix, code=done.code, details=done.details)
     return filled(blank, about, done), done.evidence_refs

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from agentpkg import files
-from agentpkg.git.admission_contents import SecretScan, link_findings, read_contents
+from agentpkg.git.admission_contents import Contents, SecretScan, link_findings, read_contents
 from agentpkg.git.admission_policy import Finding, Guard, Rule
 from agentpkg.git.diff import TREE, Commit, Entry, changed_paths, each_commit
 from agentpkg.git.discover import Repository
@@ -169,11 +169,19 @@ class _Admission:
             own = [contents.commits[sha] for sha in ids]
             found = self._history(arrived.git, parents)
             found += islice(self._policy(arrived.git, own, changes), _TOLD)
-            found += islice(SecretScan(arrived.git, request.secrets, contents).findings(own, changes), _TOLD)
+            scan = SecretScan(arrived.git, request.secrets, contents, lambda: self._earlier(arrived.git))
+            found += islice(scan.findings(own, changes), _TOLD)
             found += islice(link_findings(arrived.git, self.tip, ids, changes, contents), _TOLD)
             if found:
                 return Refused(tuple(self._safe(f) for f in found[:_TOLD]))
             return self._enter(arrived) or Admitted(self.tip, tuple(own), _count_files(changes))
+
+    def _earlier(self, git: Git) -> tuple[Contents, dict[str, list[Entry]]]:
+        """What was on the branch at dispatch and not on the target: the work of earlier sessions."""
+        request, seconds = self.request, self.request.limits.seconds
+        ids = list(_new_commits(git, request.old, request.targets, seconds))
+        changes = dict(each_commit(git, ids, seconds))
+        return read_contents(git, ids, changes, request.secrets, seconds), changes
 
     def _history(self, git: Git, parents: dict[str, tuple[str, ...]]) -> list[Finding]:
         """Rewritten history, and commits that are not the session's own."""

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -101,11 +101,16 @@ def _overlapping(parts: Iterable[tuple[str, str, bytes, bool]]) -> Iterator[tupl
 
 @dataclass(frozen=True)
 class SecretScan:
-    """Which secret values the commits *add*: what the parent's file already had is nobody's leak."""
+    """Which secret values the commits *add*: what the parent's file already had is nobody's leak.
+
+    Attributes:
+        earlier: reads what earlier sessions brought to the branch, which is asked for where these bring a piece.
+    """
 
     git: Git
     find: Finder
     contents: Contents
+    earlier: Callable[[], "tuple[Contents, Mapping[str, Sequence[Entry]]]"]
 
     def findings(self, commits: Sequence[Commit], changes: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
         """The secrets that commits add; names, never values."""
@@ -119,23 +124,34 @@ class SecretScan:
 
     def _in_pieces(self, commits: Sequence[Commit], changes: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
         """A value that the commits bring bit by bit: what each of them adds, taken together."""
-        places: dict[tuple[str, str], frozenset[Piece]] = {}
-        for commit in commits:
-            entries = changes.get(commit.sha, ())
-            names = [os.fsencode(e.path) for e in entries if e.is_new]
-            said = self.find.pieces(b"\n".join(names)) | self.contents.pieces.get(commit.sha, frozenset())
-            places[commit.sha, ""] = said
-            for entry in entries:
-                # one that holds a whole value has been judged
-                new = self.contents.pieces.get(entry.blob, frozenset())
-                if new and entry.blob not in self.contents.secrets:
-                    before = self._small(_before(entry, entries))
-                    places[commit.sha, entry.path] = new.difference(*(self.find.pieces(data) for _, data in before))
-        name = self.find.whole(set().union(*places.values()))
+        places = self._places(self.contents, commits, changes)
+        mine = set().union(*places.values())
+        name = self.find.whole(mine)
+        if name is None and mine:
+            contents, before = self.earlier()
+            name = self.find.whole(mine.union(*self._places(contents, contents.commits.values(), before).values()))
         if name is not None:
             for (sha, path), pieces in places.items():
                 if any(piece[0] == name for piece in pieces):
                     yield Finding("secret", sha, path, f"the secret {name} comes in pieces, of which this holds some")
+
+    def _places(
+        self, contents: Contents, commits: Iterable[Commit], changes: Mapping[str, Sequence[Entry]]
+    ) -> dict[tuple[str, str], frozenset[Piece]]:
+        """The pieces that commits add, by commit and path; those of names and messages under no path."""
+        places: dict[tuple[str, str], frozenset[Piece]] = {}
+        for commit in commits:
+            entries = changes.get(commit.sha, ())
+            names = [os.fsencode(e.path) for e in entries if e.is_new]
+            said = self.find.pieces(b"\n".join(names)) | contents.pieces.get(commit.sha, frozenset())
+            places[commit.sha, ""] = said
+            for entry in entries:
+                # one that holds a whole value has been judged
+                new = contents.pieces.get(entry.blob, frozenset())
+                if new and entry.blob not in contents.secrets:
+                    before = self._small(_before(entry, entries))
+                    places[commit.sha, entry.path] = new.difference(*(self.find.pieces(data) for _, data in before))
+        return places
 
     def _of_commit(self, commit: Commit, entries: Sequence[Entry]) -> Iterator[Finding]:
         if name := self.contents.secrets.get(commit.sha):

@@ -33,6 +33,9 @@ _REFUSAL = (
     "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
 )
 
+#: what of a request is for the proxy; the host is the one that was decided on, whatever ``Host`` says (RFC 9112, 3.2.2)
+_NOT_HANDED_ON = ("proxy-", "connection:", "keep-alive:", "host:", "host ", "host\t", " ", "\t")
+
 _FORBIDDEN = "403 Forbidden", "is not among the hosts that isolation.network.allow names, and nobody allowed it"
 _WAITING = "503 Service Unavailable", "waits for a person to allow it; try again later"
 
@@ -186,8 +189,8 @@ class Proxy:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _SECONDS)
         request = _Request.parse(head)
-        named = any(target.admits(request.host, request.port) for target in self._remote)
-        allowed = named or await self.undecided.decide(request.target)
+        named = [target for target in self._remote if target.admits(request.host, request.port)]
+        allowed = bool(named) or await self.undecided.decide(request.target)
         if not allowed:
             status, hint = _WAITING if allowed is None else _FORBIDDEN
             self._decide(Decision(request.target, False, "" if allowed is False else "nobody has decided yet"))
@@ -207,10 +210,13 @@ class Proxy:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await _join((reader, writer), out)
 
-    async def _connect(self, request: "_Request", named: bool) -> "_Stream":
+    async def _connect(self, request: "_Request", named: Sequence[Target]) -> "_Stream":
         host = request.host
         if not named:
             host = await address_of(host, request.port, self.undecided.policy)
+        elif all(target.any_below for target in named):
+            # whoever may choose the name may choose where it leads
+            host = await address_of(host, request.port)
         return await asyncio.open_connection(host, request.port)
 
 
@@ -242,11 +248,10 @@ class _Request:
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(target)
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-        kept = [
-            h for h in rest.split("\r\n") if h and not h.lower().startswith(("proxy-", "connection:", "keep-alive:"))
-        ]
+        kept = [h for h in rest.split("\r\n") if h and not h.lower().startswith(_NOT_HANDED_ON)]
         # one request each: what followed on the same connection might be for another host
-        onward = "\r\n".join((f"{method} {path} {version}", *kept, "Connection: close", "", ""))
+        first = (f"{method} {path} {version}", f"Host: {parts.netloc.rpartition('@')[2]}", *kept)
+        onward = "\r\n".join((*first, "Connection: close", "", ""))
         return cls(_printable(parts.hostname), parts.port or 80, onward.encode("latin-1"))
 
 

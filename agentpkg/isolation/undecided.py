@@ -66,8 +66,11 @@ class Undecided:
             return self._answers[target]
 
 
-async def address_of(host: str, port: int, policy: str) -> str:
+async def address_of(host: str, port: int, policy: str = "") -> str:
     """An address of a host that nobody has named in the configuration, so that its name says nothing of where it leads.
+
+    Args:
+        policy: by which it may be reached; empty: it is one of those below a name that is configured.
 
     Raises:
         OSError: it has none, or one that leads to this machine; where nobody was asked, to a private network.

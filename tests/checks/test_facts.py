@@ -109,6 +109,18 @@ def test_a_submodule_fails(scratch: ScratchFactory) -> None:
     assert status(findings, "submodules") == "fail"
 
 
+def test_a_repository_among_the_files_fails_unless_the_package_names_it(scratch: ScratchFactory) -> None:
+    bare = {
+        "fixtures/x.git/HEAD": "ref: refs/heads/main\n", "fixtures/x.git/Objects/a": "", "fixtures/x.git/refs/a": "",
+        "other/HEAD": "x", "other/refs": "no folder", "linked/HEAD": "x", "linked/commondir": "../x",
+    }  # fmt: skip
+    told = found(of_changes(scene(scratch(), bare)), "repositories")
+    assert told.status == "fail"
+    assert told.data == {"folders": ["fixtures/x.git", "linked"]}
+    owner = scene(scratch(), bare, wp={"owned_files": ("fixtures/x.git/**", "linked", "other/**")})
+    assert not [one for one in of_changes(owner) if one.name == "repositories"]
+
+
 def test_the_worktree_is_clean_or_tells(scratch: ScratchFactory) -> None:
     context = scene(scratch(), {"a": "1"})
     for tracked, untracked, wanted in (

@@ -5,6 +5,7 @@ import resource
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -542,6 +543,23 @@ def test_a_secret_in_pieces_is_refused_wherever_they_are_and_known_ones_do_not_c
         ("", "the secret TOKEN comes in pieces, of which this holds some"),
     }
     assert SECRET[:8] not in str(found)
+
+
+def test_pieces_that_two_sessions_bring_are_taken_together(session: Session) -> None:
+    value = "correct-horse-battery"
+    find = Finder({"TOKEN": value})
+
+    def admit_more(files: dict[str, str]) -> Admitted | Refused | NothingNew:
+        session.commit(files)
+        outcome = admit(session.repo, session.control, replace(session.request(), secrets=find))
+        session.old = session.tip
+        return outcome
+
+    assert isinstance(admit_more({"src/a.py": f"a = '{value[:12]}'\n"}), Admitted)
+    assert isinstance(admit_more({"src/b.py": "b = 1\n"}), Admitted)
+    refused = admit_more({"src/c.py": f"c = '{value[10:]}'\n"})
+    assert isinstance(refused, Refused)
+    assert [f.path for f in refused.findings] == ["src/c.py"]
 
 
 @pytest.mark.slow

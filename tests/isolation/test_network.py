@@ -24,7 +24,8 @@ REMOTE = "127.0.0.2"
 
 class _Pages(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = f"page {self.path} via {self.headers.get('Proxy-Connection', 'nothing')}".encode()
+        via, hosts = self.headers.get("Proxy-Connection", "nothing"), self.headers.get_all("Host")
+        body = f"page {self.path} via {via} of {hosts}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -82,9 +83,9 @@ def test_what_is_allowed_can_be_reached_and_nothing_else(
     row = session(shop)
     lines = said(shop)
     assert row.outcome == "completed", (row.reason, lines)
-    assert "got page /a?b via nothing" in lines
+    assert f"got page /a?b via nothing of ['{REMOTE}:{far}']" in lines
     assert f"failed {urls[1]} 403" in lines
-    assert "got page /d via nothing" in lines
+    assert f"got page /d via nothing of ['127.0.0.1:{near}']" in lines
     told = {line for line in lines if line.startswith("network: ")}
     # where there is no namespace the agent goes to services of this machine by itself
     near_is_told = {f"network: allowed tcp:127.0.0.1:{near}"} if level == "strong" else set()
@@ -132,6 +133,23 @@ def test_a_tunnel_leads_to_the_allowed_host_alone(proxy: Proxy, servers: tuple[i
     assert b"403 Forbidden" in ask(proxy, f"CONNECT {REMOTE}:{servers[1]} HTTP/1.1\r\n\r\n".encode())
     assert b"502 Bad Gateway" in ask(proxy, f"CONNECT {REMOTE}:1 HTTP/1.1\r\n\r\n".encode())
     assert [(d.allowed, bool(d.problem)) for d in proxy.decisions()] == [(True, False), (False, False), (True, True)]
+
+
+def test_the_host_that_was_decided_on_is_the_one_that_is_asked(proxy: Proxy, servers: tuple[int, int, int]) -> None:
+    lines = (f"GET http://{REMOTE}:{servers[0]}/x HTTP/1.1", "Host: inner.example.org", "HOST : other.example.org",
+             "A: b", " folded: c", "", "")  # fmt: skip
+    answer = ask(proxy, "\r\n".join(lines).encode())
+    assert f"of ['{REMOTE}:{servers[0]}']".encode() in answer, answer
+
+
+def test_a_name_below_one_that_is_allowed_does_not_lead_to_this_machine(servers: tuple[int, int, int]) -> None:
+    # every name below localhost means this machine (RFC 6761), as one that somebody else serves may
+    proxy = Proxy([parse(f"*.localhost:{servers[2]}")])
+    proxy.start()
+    try:
+        assert b"502 Bad Gateway" in ask(proxy, f"CONNECT a.localhost:{servers[2]} HTTP/1.1\r\n\r\n".encode())
+    finally:
+        proxy.stop()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +233,7 @@ def test_a_host_that_nobody_named_waits_for_a_person(
     row = attach.wait(shop.project, begun.session.id)
     lines = said(shop)
     assert row.outcome == "completed", (row.reason, lines)
-    assert lines.count("got page /a via nothing") == 2, lines
+    assert len([line for line in lines if line.startswith("got page /a via nothing")]) == 2, lines
     assert f"failed {urls[1]} 403" in lines
     # a name that leads to this machine is another thing than what a person has read
     assert f"failed {urls[2]} 502" in lines

@@ -124,6 +124,9 @@ def test_setup_may_have_a_network_that_checks_have_not(shops: ShopFactory) -> No
         config.write_text(config.read_text().replace("isolation: {", f"isolation: {{network: {{allow: {allow}}}, "))
         found = judged(shop)
     assert [check.status for check in found.checks if check.name.startswith("check")] == ["pass", "pass"], found.checks
+    [told] = [check for check in found.checks if check.name == "network"]
+    lines = [f"allowed 127.0.0.2:{far}", f"allowed tcp:127.0.0.1:{port}", f"refused 127.0.0.2:{far}"]
+    assert (told.status, told.detail) == ("warn", ", ".join(lines))
 
 
 @pytest.mark.slow
