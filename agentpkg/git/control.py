@@ -52,9 +52,7 @@ def open_control(repo: Repository, filters: Sequence[str] = ()) -> Git:
     """
     settings = read_settings(repo)
     path = repo.make_state() / "control.git"
-    if not path.is_dir():
-        _make(path, repo)
-    _replace(path / "config", config_text(repo, settings, bare=True).encode())
+    keep_bare(path, repo.objects, config_text(repo, settings, bare=True).encode())
     for name in _MIRRORED:
         mirror(repo.common_dir / name, path / name)
     config, environment = _filters(repo, filters)
@@ -101,16 +99,32 @@ def mirror(source: Path, to: Path) -> None:
     _replace(to, data)
 
 
-def _make(path: Path, repo: Repository) -> None:
-    """Makes the whole dir beside its place and renames it; of several makers one wins."""
+def keep_bare(path: Path, objects: Path, config: bytes) -> None:
+    """Has a bare git dir of agentpkg's own at ``path``: made if it is missing, and mended where a power cut tore it.
+
+    It is made whole beside its place and renamed; of several makers one wins.
+
+    Args:
+        objects: of the repository that it borrows from.
+        config: the whole of its configuration.
+    """
+    files = {
+        "HEAD": b"ref: refs/heads/none\n", "objects/info/alternates": alternates_line(objects, path), "config": config,
+    }  # fmt: skip
+    if path.is_dir():
+        for name, data in files.items():
+            _replace(path / name, data)
+    else:
+        _make(path, files)
+
+
+def _make(path: Path, files: Mapping[str, bytes]) -> None:
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        draft.mkdir(mode=0o700)
         for folder in ("refs/heads", "refs/tags", "objects/info", "objects/pack", "info"):
             (draft / folder).mkdir(mode=0o700, parents=True)
-        (draft / "HEAD").write_bytes(b"ref: refs/heads/none\n")
-        (draft / "config").write_bytes(config_text(repo, {}, bare=True).encode())
-        (draft / "objects/info/alternates").write_bytes(alternates_line(repo.objects, path))
+        for name, data in files.items():
+            (draft / name).write_bytes(data)
         os.rename(draft, path)
     except OSError:
         if not path.is_dir():

@@ -7,15 +7,13 @@ reaches the repository's objects or refs, and nothing an agent made is thrown aw
 
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from agentpkg.files import remove_tree
-from agentpkg.git.control import alternates_line, mirror
+from agentpkg.git.control import keep_bare, mirror
 from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.repo import Git
 
@@ -31,19 +29,7 @@ _PACK = re.compile(r"pack-[0-9a-f]{40}(?:[0-9a-f]{24})?\.(?:pack|idx|rev)")
 def open_quarantine(common: Path, session: Path, object_format: str = "sha1") -> Git:
     """Git on ``<session>/quarantine.git``, made if it is missing, over the objects of the repository ``common``."""
     path = session / "quarantine.git"
-    if not path.is_dir():
-        draft = session / f"quarantine.{secrets.token_hex(8)}"
-        for folder in ("objects/info", "objects/pack", "refs", "info"):
-            (draft / folder).mkdir(mode=0o700, parents=True)
-        (draft / "HEAD").write_bytes(b"ref: refs/heads/none\n")
-        (draft / "objects/info/alternates").write_bytes(alternates_line(common / "objects", path))
-        (draft / "config").write_text(_config(object_format))
-        try:
-            os.rename(draft, path)
-        except OSError:
-            shutil.rmtree(draft, ignore_errors=True)
-            if not path.is_dir():
-                raise
+    keep_bare(path, common / "objects", _config(object_format))
     mirror(common / "shallow", path / "shallow")
     return Git(path)
 
@@ -86,11 +72,11 @@ def seal(repo: Repository, private: Path, session: Path) -> Path:
     return git.git_dir
 
 
-def _config(object_format: str) -> str:
+def _config(object_format: str) -> bytes:
     if object_format == "sha1":
-        return "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
+        return b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
     extensions = f"[extensions]\n\tobjectformat = {object_format}\n"
-    return f"[core]\n\trepositoryformatversion = 1\n\tbare = true\n{extensions}"
+    return f"[core]\n\trepositoryformatversion = 1\n\tbare = true\n{extensions}".encode()
 
 
 def _object_files(objects: Path) -> Iterator[tuple[Path, str]]:

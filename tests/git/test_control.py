@@ -7,6 +7,7 @@ import pytest
 from agentpkg.core.errors import BadInput, Lacking
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import discover
+from agentpkg.git.quarantine import open_quarantine
 from tests.git.support import plant
 from tests.support.repos import ScratchFactory, commit, git
 
@@ -23,6 +24,18 @@ def test_the_control_dir_reads_the_repositorys_objects_and_no_program(scratch: S
     assert control.text("cat-file", "-t", git(path, "rev-parse", "HEAD")) == "commit"
     assert repo.state.stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / "marker").exists()
+
+
+def test_what_a_power_cut_emptied_in_a_git_dir_of_its_own_is_written_again(
+    scratch: ScratchFactory, tmp_path: Path
+) -> None:
+    repo = discover(scratch())
+    head = git(repo.work_tree, "rev-parse", "HEAD")
+    made = [lambda: open_control(repo), lambda: open_quarantine(repo.common_dir, tmp_path)]
+    for open_one in made:
+        for name in ("HEAD", "config", "objects/info/alternates"):
+            (open_one().git_dir / name).write_bytes(b"")
+            assert open_one().text("rev-parse", "--is-bare-repository", f"{head}^{{commit}}") == f"true\n{head}"
 
 
 def test_the_users_own_line_end_setting_counts_and_may_change(scratch: ScratchFactory, still_world: Path) -> None:
