@@ -14,6 +14,7 @@ from agentpkg.core.errors import AgentpkgError
 from agentpkg.engine import recovery
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree, temporary_folder
+from agentpkg.git import torn
 from agentpkg.git.relocation import follow, moved_from
 from agentpkg.git.stale import remove_stale_locks, stale_locks
 from agentpkg.git.worktrees import drop_admin, ensure_excluded, is_excluded, refs_lock, vanished
@@ -93,6 +94,14 @@ def _locks(project: Project) -> Repair:
     repo = project.repository
     found = [f"a killed git process left {lock.relative_to(repo.common_dir)}" for lock in stale_locks(repo)]
     return Repair(found, lambda: remove_stale_locks(repo))
+
+
+def _torn(project: Project) -> Repair:
+    repo = project.repository
+    if project.ledger_or_none is None:
+        return Repair([], list)
+    found = [f"{path.relative_to(repo.common_dir)} is empty, as after a power cut" for path in torn.torn(repo)]
+    return Repair(found, lambda: recovery.mend_torn(project))
 
 
 def _sessions(project: Project) -> Repair:
@@ -178,5 +187,5 @@ def _is_young(path: Path) -> bool:
 
 
 _STEPS: tuple[Callable[[Project], Repair], ...] = (
-    _place, _locks, _sessions, _worktrees, _excluded, _folders, _copies, _scraps,
+    _place, _locks, _torn, _sessions, _worktrees, _excluded, _folders, _copies, _scraps,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from agentpkg.engine.plan import FILE as plan_file
 from agentpkg.engine.plan import SessionPlan, read_plan
 from agentpkg.engine.project import Project
 from agentpkg.files import remove_tree
-from agentpkg.git import private, provision, quarantine, snapshots
+from agentpkg.git import private, provision, quarantine, snapshots, torn
 from agentpkg.git.relocation import follow
 from agentpkg.git.stale import remove_stale_locks
 from agentpkg.secrets.redact import Redactor
@@ -45,6 +45,7 @@ def reconcile(project: Project) -> list[str]:
     done = follow(project.repository)
     if project.look_is_due(_LOCKS_SECONDS):
         done += remove_stale_locks(project.repository, refs_only=True)
+        done += mend_torn(project)
     for row in project.ledger.sessions(live=True):
         insist(project, row)
         if row.id in _unended or (is_dead(row) and lease.take(project.ledger, row.id, os.getpid(), is_dead)):
@@ -53,6 +54,20 @@ def reconcile(project: Project) -> list[str]:
     for question in approvals.settle(project):
         done.append(f"{questions.name(question.number)} of {question.wp}: nobody answered in time: {question.answer}")
     return done + _landings(project)
+
+
+def mend_torn(project: Project) -> list[str]:
+    """Makes again what a power cut has emptied of packages' worktrees and branches; gives what was done."""
+    if not torn.torn(project.repository):
+        return []
+    places = {}
+    for row in project.ledger.packages():
+        last = project.ledger.session(row.session) if row.session else None
+        tip = row.head or (last.old_head if last else None)
+        if row.branch and tip:
+            path = project.worktree(row.feature, row.wp)
+            places[path.name] = torn.Place(path, row.branch, tip, last is not None and last.ended_at is None)
+    return torn.mend(project.repository, project.control, places)
 
 
 def pending(project: Project) -> list[str]:

@@ -118,14 +118,24 @@ def compare(before: Fingerprint, after: Fingerprint) -> Findings:
     there, now = _admins(before), _admins(after)
     moving = there ^ now
     own = {path.split("/")[1] for path in before.guarded if path.startswith("worktrees/") and path.endswith(f"/{MARK}")}
-    stops = [line for path, line in _changed(before.guarded, after.guarded) if _admin_of(path) not in moving]
+    differing = [
+        (path, line) for path, line in _changed(before.guarded, after.guarded) if _admin_of(path) not in moving
+    ]
+    stops = [line for path, line in differing if not _is_emptied_index(path, after)]
     reports = [line for path, line in _changed(before.watched, after.watched) if _admin_of(path) not in moving]
+    reports += [line for path, line in differing if _is_emptied_index(path, after)]
     reports += [f"worktrees/{name} {'vanished' if name in there else 'appeared'}" for name in sorted(moving)]
     reports += [
         f"{name}: {_short(before.refs.get(name))} -> {_short(after.refs.get(name))}"
         for name, _ in _changed(before.refs, after.refs)
     ]
     return Findings(tuple(stops), tuple(reports), bool(own - now))
+
+
+def _is_emptied_index(path: str, now: Fingerprint) -> bool:
+    """Git has not waited for the disk when it wrote an index: a power cut leaves none, and git reads nothing in it."""
+    value = now.guarded.get(path, "")
+    return path.rpartition("/")[2] == "index" and value.endswith(hashlib.sha256(b"").hexdigest())
 
 
 def _short(value: str | None) -> str:

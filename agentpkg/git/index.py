@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpkg.git.diff import blob_sizes
-from agentpkg.git.repo import Git
+from agentpkg.git.repo import Git, GitFailed
 from agentpkg.git.walk import LARGEST, large_files
 
 #: seconds for writing or looking through all files of a large worktree
@@ -57,13 +57,24 @@ def load_index(control: Git, index: Path, known: Path | None, worktree: Path, ti
     if known is not None and known.is_file():
         copy_index(known, index)
     git = control.but(work_tree=worktree, index=index, config=(*control.config, _SHOW_HIDDEN))
-    git.run("read-tree", "--reset", tip, timeout=SCAN_SECONDS)
+    _read(git, index, tip)
     loaded = Loaded(git, _grown(git, worktree))
     if loaded.grown:
         _refresh_the_others(loaded, index, tip)
     else:
         git.run("update-index", "-q", "--really-refresh", ok=(0, 1), timeout=SCAN_SECONDS)
     return loaded
+
+
+def _read(git: Git, index: Path, tip: str) -> None:
+    try:
+        git.run("read-tree", "--reset", tip, timeout=SCAN_SECONDS)
+    except GitFailed:
+        if not index.exists():
+            raise
+        # one that a power cut has torn knows nothing, and without it all is read
+        index.unlink()
+        git.run("read-tree", tip, timeout=SCAN_SECONDS)
 
 
 def _refresh_the_others(loaded: Loaded, index: Path, tip: str) -> None:

@@ -40,4 +40,5 @@ def read_mark(admin: Path) -> Mark | None:
 
 def write_mark(admin: Path, mark: Mark) -> None:
     """Replaces the mark of an admin dir."""
-    write_atomic(admin / MARK, json.dumps(asdict(mark)) + "\n")
+    # all but what was provided can be found out again after a power cut
+    write_atomic(admin / MARK, json.dumps(asdict(mark)) + "\n", sync=bool(mark.provided))

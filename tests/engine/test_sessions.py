@@ -587,7 +587,7 @@ def test_a_secret_that_no_variable_refers_to_is_refused(shops: ShopFactory) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["facts.json", "found.json", "fingerprint.json", "launch.json"])
+@pytest.mark.parametrize("name", ["facts.json", "found.json", "fingerprint.json", "launch.json", "worktrees"])
 def test_a_file_that_a_power_cut_has_torn_holds_nobody_up_and_loses_nothing(shops: ShopFactory, name: str) -> None:
     shop = shops()
     shop.agent(
@@ -597,8 +597,15 @@ def test_a_file_that_a_power_cut_has_torn_holds_nobody_up_and_loses_nothing(shop
     begun = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish()).session
     until((shop.tools / "here").exists, seconds=60)
     shop.close()
-    torn = shop.state / "sessions" / begun.id / name
-    torn.write_bytes(b"" if name == "facts.json" else os.urandom(100))
+    if name == "worktrees":
+        # all that git knows of worktree and branch
+        admin = shop.repo / ".git" / "worktrees" / f"{FEATURE}-WP01"
+        files = [admin / one for one in ("gitdir", "commondir", "HEAD", "index", "agentpkg")]
+        for torn in (*files, shop.repo / ".git" / "refs/heads" / (shop.row("WP01").branch or "")):
+            torn.write_bytes(b"")
+    else:
+        torn = shop.state / "sessions" / begun.id / name
+        torn.write_bytes(b"" if name == "facts.json" else os.urandom(100))
     recovery.reconcile(shop.project)
     row = shop.row("WP01")
     assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.ENVIRONMENT)
@@ -607,6 +614,6 @@ def test_a_file_that_a_power_cut_has_torn_holds_nobody_up_and_loses_nothing(shop
         assert kept == {"refused"}
         assert (shop.repo / ".worktrees" / f"{FEATURE}-WP01" / "src/wp01-draft.txt").exists()
     else:
-        assert (row.commits, kept) == (1, {"end"})
+        assert (row.commits, kept) == (1, {"end"}), row.reason
     shop.agent("WP01", "save src/wp01.txt again")
     assert shop.implement("WP01").state is State.FOR_REVIEW
