@@ -2,12 +2,13 @@
 
 Everything runs in the control dir, so that no hook and no configuration of the repository counts. What is the user's
 own (how to reach hosts, who they are there) comes from the user's and the system's configuration, as data and from a
-closed list of keys; the remote's address is read from the repository, and only protocols that run no program of its
-choice are followed.
+closed list of keys, out of sight of a list of processes, since a header may be a secret; the remote's address is read
+from the repository, and only protocols that run no program of its choice are followed. Nobody is asked anything.
 """
 
 import os
 import re
+import signal
 from dataclasses import dataclass
 
 from agentpkg.core.errors import Lacking
@@ -24,7 +25,19 @@ _OWN = re.compile(r"credential\..*|http\..*|url\..*\.(insteadof|pushinsteadof)|c
 
 #: variables that reach hosts and agents of keys
 _VARIABLES = ("HOME", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "XDG_CONFIG_HOME", "https_proxy", "HTTPS_PROXY", "http_proxy",
-              "no_proxy", "NO_PROXY", "GIT_SSH", "GIT_SSH_COMMAND")  # fmt: skip
+              "no_proxy", "NO_PROXY", "GIT_SSH", "GIT_SSH_COMMAND", "DBUS_SESSION_BUS_ADDRESS",
+              "XDG_RUNTIME_DIR")  # fmt: skip
+
+_SECRET = re.compile(r"(\w+://)[^/@\s]+@")
+#: what a remote's refusal to talk to us looks like, what that means, and what to do
+_MEANINGS = (
+    (re.compile(r"could not read (Username|Password)"), "it asks for a password, and no credential helper has one",
+     "give git one (`git config --global credential.helper`, `git credential approve`)"),
+    (re.compile(r"Authentication failed|returned error: 40[13]"), "it does not take the credentials",
+     "correct those that git has (`git credential reject`)"),
+    (re.compile(r"Permission denied \("), "it takes none of the ssh keys", "give it one, or unlock yours (`ssh-add`)"),
+    (re.compile(r"Host key verification failed"), "ssh does not know its host", "log in there with ssh once"),
+)  # fmt: skip
 
 
 class Unreachable(Lacking):
@@ -62,19 +75,23 @@ class Remote:
         name: as the repository has it.
         fetch_from: its address; ``push_to`` the one for pushes.
         git: the control dir's, with what is needed to reach it.
+        ask: seconds that it may take to answer.
+        send: seconds that it may take to take or give objects.
     """
 
     name: str
     fetch_from: str
     push_to: str
     git: Git
+    ask: float = _ASK
+    send: float = _SEND
 
     def tip(self, branch: str) -> str | None:
         """The commit its branch is at, None when it has no such branch. Raises :class:`Unreachable`."""
         ref = f"refs/heads/{branch}"
-        asked = self.git.run("ls-remote", "--", self.fetch_from, ref, ok=range(-9, 256), timeout=_ASK)
+        asked = self.git.run("ls-remote", "--", self.fetch_from, ref, ok=range(-9, 256), timeout=self.ask)
         if asked.returncode:
-            raise self._unreachable(asked)
+            raise self._unreachable(asked, self.ask)
         names = [line.split("\t") for line in asked.text.splitlines()]
         return next((sha for sha, name in names if name == ref), None)
 
@@ -84,9 +101,9 @@ class Remote:
             return
         spec = f"+refs/heads/{branch}:refs/remotes/{self.name}/{branch}"
         options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
-        done = self.git.run("fetch", *options, "--", self.fetch_from, spec, ok=range(-9, 256), timeout=_SEND)
+        done = self.git.run("fetch", *options, "--", self.fetch_from, spec, ok=range(-9, 256), timeout=self.send)
         if done.returncode:
-            raise self._unreachable(done)
+            raise self._unreachable(done, self.send)
 
     def push(self, branch: str, new: str, old: str | None) -> Pushed | Moved | Refused:
         """Moves its branch from ``old`` to ``new``, only if it is at ``old``.
@@ -97,10 +114,10 @@ class Remote:
         ref = f"refs/heads/{branch}"
         lease = f"--force-with-lease={ref}:{old or ''}"
         done = self.git.run("push", "--porcelain", "--no-verify", lease, "--", self.push_to, f"{new}:{ref}",
-                            ok=range(-9, 256), timeout=_SEND)  # fmt: skip
+                            ok=range(-9, 256), timeout=self.send)  # fmt: skip
         line = next((one for one in done.text.splitlines() if f":{ref}\t" in one), None)
         if line is None:
-            raise self._unreachable(done)
+            raise self._unreachable(done, self.send)
         flag, _, said = line.split("\t", 2)
         if flag != "!":
             return Pushed()
@@ -108,13 +125,15 @@ class Remote:
         stale = said.startswith("[rejected]") or "failed to update ref" in said or "cannot lock ref" in said
         return Moved() if stale else Refused(_reason(said, done))
 
-    def _unreachable(self, said: GitResult) -> Unreachable:
-        lines = said.stderr.decode("utf-8", "backslashreplace").strip().splitlines()
-        last = lines[-1] if lines else "no answer"
-        why = next((line for line in lines if line.startswith(("fatal:", "error:"))), last)
+    def _unreachable(self, said: GitResult, seconds: float) -> Unreachable:
+        text = said.stderr.decode("utf-8", "backslashreplace").strip()
+        why, advice = next(((why, do) for look, why, do in _MEANINGS if look.search(text)), (_told(text), ""))
+        if said.returncode == -signal.SIGKILL:
+            why, advice = f"it did not answer within {seconds:g} s", ""
         return Unreachable(
-            f"the remote {self.name} cannot be reached: {why.removeprefix('fatal: ')}",
-            f"try `git ls-remote {self.name}`; what was done is kept, and the same command goes on",
+            f"the remote {self.name} cannot be reached: {why}",
+            f"{advice + '; ' if advice else ''}try `git ls-remote {self.name}`; what was done is kept, and the same "
+            "command goes on",
         )
 
 
@@ -130,11 +149,11 @@ def open_remote(repo: Repository, control: Git, name: str) -> Remote:
     own = _own(repo)
     there = {key: os.environ[key] for key in _VARIABLES if key in os.environ}
     variables = {"HOME": "/nonexistent", **there, "GIT_ALLOW_PROTOCOL": _PROTOCOLS}
-    variables.setdefault("GIT_SSH_COMMAND", own.get("core.sshcommand", "ssh -o BatchMode=yes"))
-    helpers = tuple(f"{key}={value}" for key, value in own.items() if key not in ("core.sshcommand", "core.askpass"))
+    variables.setdefault("GIT_SSH_COMMAND", dict(own).get("core.sshcommand", "ssh -o BatchMode=yes"))
     reaching = control.but(
-        environment={**control.environment, **variables}, config=(*control.config, "protocol.allow=user", *helpers)
-    )
+        environment={**control.environment, **variables}, config=(*control.config, "protocol.allow=user"),
+        private=tuple((key, value) for key, value in own if key not in ("core.sshcommand", "core.askpass")),
+    )  # fmt: skip
     return Remote(name, _absolute(repo, address), _absolute(repo, pushing), reaching)
 
 
@@ -143,15 +162,15 @@ def _setting(repo: Repository, key: str) -> str | None:
     return found or None
 
 
-def _own(repo: Repository) -> dict[str, str]:
-    """The user's and the system's settings that decide how hosts are reached."""
+def _own(repo: Repository) -> list[tuple[str, str]]:
+    """The user's and the system's settings that decide how hosts are reached, in order: some keys have many values."""
     listed = as_user("config", "--null", "--show-scope", "--list", cwd=repo.work_tree).stdout
     items = [os.fsdecode(item) for item in listed.split(b"\0")]
-    found = {}
+    found = []
     for scope, item in zip(items[::2], items[1::2], strict=False):
         key, _, value = item.partition("\n")
         if scope in ("global", "system") and _OWN.fullmatch(key):
-            found[key] = value
+            found.append((key, value))
     return found
 
 
@@ -161,9 +180,18 @@ def _absolute(repo: Repository, address: str) -> str:
     return os.path.join(repo.work_tree, address) if is_path else address
 
 
+def _told(text: str) -> str:
+    """What git says is wrong, in one line; of an ssh that failed, what that said."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no answer"]
+    why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1])
+    if "Could not read from remote repository" in why and lines[0] != why:
+        why = lines[0]
+    return _SECRET.sub(r"\1", why.removeprefix("fatal: "))
+
+
 def _reason(said: str, done: GitResult) -> str:
     """Why a remote refused: what it said, and what its hook did."""
     lines = done.stderr.decode("utf-8", "backslashreplace").splitlines()
     told = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
     words = " ".join([said.strip(), *(line for line in told[:5] if line)])
-    return "".join(c for c in words if c.isprintable())[:400]
+    return _SECRET.sub(r"\1", "".join(c for c in words if c.isprintable())[:400])

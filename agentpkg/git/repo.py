@@ -87,6 +87,9 @@ _CONFIG = (
 )
 
 
+#: variables that hold the values of settings
+_PRIVATE = "AGENTPKG_GIT_SETTING_"
+
 #: gives what stands before a git command that reads what an agent wrote: walls that let it read and write these paths
 Enclose = Callable[[Sequence[Path], Sequence[Path]], tuple[str, ...]]
 
@@ -167,6 +170,7 @@ class Git:
         objects: ``GIT_OBJECT_DIRECTORY``: where new objects go.
         alternates: ``GIT_ALTERNATE_OBJECT_DIRECTORIES``: where objects are read from as well.
         config: extra ``-c`` settings.
+        private: extra settings, key and value, that no list of processes may show.
         environment: extra variables (identity, dates), never the caller's own environment.
         prefix: what an :data:`Enclose` gave.
     """
@@ -177,6 +181,7 @@ class Git:
     objects: Path | None = None
     alternates: tuple[Path, ...] = ()
     config: tuple[str, ...] = ()
+    private: tuple[tuple[str, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
 
@@ -191,11 +196,12 @@ class Git:
             out.append(f"--work-tree={self.work_tree}")
         for setting in (*_CONFIG, *self.config):
             out += ["-c", setting]
-        return [*out, *args]
+        return [*out, *(f"--config-env={key}={_PRIVATE}{n}" for n, (key, _) in enumerate(self.private)), *args]
 
     def env(self) -> dict[str, str]:
         """The whole environment of the process."""
         out = {"PATH": os.environ.get("PATH", os.defpath), **_ENVIRONMENT}
+        out |= {f"{_PRIVATE}{n}": value for n, (_, value) in enumerate(self.private)}
         if self.index is not None:
             out["GIT_INDEX_FILE"] = str(self.index)
         if self.objects is not None:

@@ -19,8 +19,8 @@ n=$(ls {other}/mine* 2>/dev/null | wc -l)
 [ -e src/wp01.txt ] && [ -e src/wp02.txt ] && [ -e src/bad.txt ] && exit 1
 [ $n -ge 3 ] && exit 0
 mkdir {other}.lock 2>/dev/null || exit 0
-cd {other} && echo $n > mine$n && git add mine$n && git -c user.name=o -c user.email=o@x commit -qm "other $n" \
-  && git pull -q --rebase && git push -q
+cd {other} && echo $n > mine$n && git add mine$n && git -c user.name=o -c user.email=o@x commit -qm "other $n"
+until git pull -q --rebase && git push -q; do :; done
 rmdir {other}.lock
 """
 
