@@ -30,7 +30,7 @@ GROUPS = (DELIVERABLES, TEST_QUALITY, CODE_QUALITY, SPECIFICATION, GOVERNANCE)
 CHECK_TIMEOUT = 1800
 
 #: changes whenever the same definitions would be judged differently
-RULES = 3
+RULES = 4
 
 _DETAIL_LENGTH = 400
 

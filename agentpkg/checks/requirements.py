@@ -103,7 +103,7 @@ def _one(
         return Finding(SPECIFICATION, ref, status, detail, data), []
     unrun = [test.name for test in tested if test.outcome == "skipped"]
     status = "warn" if unrun and not passed else "pass"
-    said = [_counted(len(passed), "test") + " that name it"] if passed else []
+    said = [_counted(len(passed), "test") + " of its own"] if passed else []
     said += [_counted(len(general), "acceptance command" if accepted else "check")]
     skipped = f"; did not run: {named(unrun, 3)}" if unrun else ""
     return Finding(SPECIFICATION, ref, status, f"{about}{' and '.join(said)} passed{skipped}", data), proof

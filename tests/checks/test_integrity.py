@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentpkg.checks.base import CheckSpec
 from agentpkg.checks.integrity import (
     answers,
     detection,
@@ -57,7 +58,7 @@ def odd(*changes: FileChange, intent: Intent | None = None) -> dict[str, str]:
     """The gravest weight of each kind of oddity."""
     plan = intent or Intent()
     found = [
-        *tests.odd(tests.read(changes), changes, plan), *detection.odd(changes),
+        *tests.odd(tests.read(changes), changes, plan), *detection.odd(changes, plan),
         *answers.odd(changes, plan), *running.odd(changes, plan, ()),
         *surroundings.odd(changes, plan, ["sh ci/run.sh"]),
     ]  # fmt: skip
@@ -113,6 +114,17 @@ RANGE = "def test_range"
         (change("shop.py", "", "class P(int):\n    def __eq__(self, other):\n        return True\n"), oddity.DETECTION),
         (change("a_test.go", "func TestX(t *testing.T) {\n}\n", "func TestX(t *testing.T) {\n t.Skip()\n}\n"),
          oddity.SKIPPED),
+        (change("a.test.js", "test('x', () => {\n assert.equal(a(), 1)\n})\n",
+                "test('x', () => {\n assert.ok(a())\n})\n"), oddity.WEAKENED),
+        (change("a.test.js", "test('x', () => {\n assert.equal(a(), 1)\n})\n",
+                "test('x', { skip: true }, () => {\n assert.equal(a(), 1)\n})\n"), oddity.SKIPPED),
+        (change("tests/test_u.py", "class UTest(TestCase):\n def test_a(self):\n  self.assertEqual(f(), 1)\n",
+                "class UTest(TestCase):\n def setUp(self):\n  self.skipTest('later')\n"
+                " def test_a(self):\n  self.assertEqual(f(), 1)\n"), oddity.SKIPPED),
+        (change("tests/test_new.py", None, "def test_a():\n    with pytest.raises(Exception):\n        f()\n"),
+         oddity.EMPTY),
+        (change("shop.py", "", "import os\nreal = not os.path.isdir('tests')\n"), oddity.DETECTION),
+        (change("src/lib.rs", "", "#[cfg(not(test))]\npub fn vat() -> i64 {\n    0\n}\n"), oddity.DETECTION),
         (change("lib.rs", "#[test]\nfn works() { assert_eq!(f(), 1); }\n",
                 "#[test]\n#[ignore]\nfn works() { assert_eq!(f(), 1); }\n"), oddity.SKIPPED),
     ],
@@ -132,6 +144,9 @@ def test_what_hides_a_failure_refuses(dishonest: FileChange, kind: str) -> None:
         ([change("ci/run.sh", "pytest\n", "pytest -q\n")], oddity.RUNNING),
         ([change("tests/conftest.py", "", "@pytest.fixture(autouse=True)\ndef fake(monkeypatch):\n"
                  "    monkeypatch.setattr('shop.net', lambda *a: 180)\n")], oddity.RUNNING),
+        ([change("tests/__init__.py", "", "def load_tests(loader, tests, pattern):\n    return tests\n")],
+         oddity.RUNNING),
+        ([change("tests/all.sh", "sh one.sh\n", "sh one.sh || true\n")], oddity.RUNNING),
         ([change("pyproject.toml", "", "addopts = '-m \"not slow\"'\n")], oddity.RUNNING),
     ],
 )  # fmt: skip
@@ -180,6 +195,8 @@ def test_sum(lines, wanted):
         [change("a.test.js", "test('x', () => {\n  expect(a()).toBe(1)\n})\n",
                 "test('x', () => {\n  expect(a()).toBe(1)\n})\ntest('y', () => {\n  expect(b()).toBe(2)\n})\n")],
         [change("tools/run.py", None, "def main():\n    return 1\n")],
+        [change("test/helper.js", None, "export const one = 1\n"), change("tests/all.sh", "", "sh one.sh\n")],
+        [change("src/lib.rs", "", "#[cfg(not(test))]\nuse std::time::Instant;\n")],
     ],
 )  # fmt: skip
 def test_what_only_looks_odd_does_not(honest: list[FileChange]) -> None:
@@ -205,6 +222,10 @@ def test_the_plan_decides_about_other_expectations_and_snapshots() -> None:
     assert odd(other, intent=Intent("net of 200 is 190 with ten percent")) == {oddity.EXPECTATIONS: "odd"}
     assert odd(other, intent=Intent("prices are rounded instead")) == {oddity.EXPECTATIONS: "odd"}
     assert odd(other, intent=Intent("change: 180 for 200")) == {oddity.EXPECTATIONS: "doubtful"}
+    # most plans mend something: what they name counts
+    assert odd(other, intent=Intent("fix and update the rounding of taxes")) == {oddity.EXPECTATIONS: "doubtful"}
+    assert odd(other, intent=Intent("switch taxes to cents instead")) == {oddity.EXPECTATIONS: "doubtful"}
+    assert odd(other, intent=Intent("fix net: no more than half is taken off")) == {oddity.EXPECTATIONS: "odd"}
     named = Intent(named=Patterns(["/tests/__snapshots__/a.snap"]))
     assert odd(change("tests/__snapshots__/a.snap", "1", "2"), intent=named) == {oddity.SNAPSHOTS: "odd"}
 
@@ -304,6 +325,77 @@ WORKED_OUT = "def vat(price, rate=20):\n    if price == 0:\n        return 0\n  
 def test_code_that_has_its_tests_answers_written_down(code: str, plan: str, found: bool) -> None:
     changes = change("shop.py", None, code), change("test_vat.py", None, ANSWERS)
     assert (odd(*changes, intent=Intent(plan)).get("test detection") == "grave") is found
+
+
+SLUGS = """\
+@pytest.mark.parametrize(("text", "wanted"), [("Hello World", "hello-world"), ("Top 10", "top-10")])
+def test_slug(text, wanted):
+    assert slug(text) == wanted
+
+class SlugTest(TestCase):
+    def test_words(self):
+        self.assertEqual(slug("A b"), "a-b")
+"""
+OF_JS = """\
+test('slug', () => {
+  equal(slug("Hello World"), "hello-world")
+  expect(slug('Top 10')).toBe('top-10')
+})
+"""
+SIGNS = (
+    "def test_sign():\n    assert sign('EUR') == '€'\n    assert sign('USD') == '$'\n    assert seconds('2h') == 7200\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "test", "plan", "found"),
+    [
+        ("K = {'Hello World': 'hello-world', 'Top 10': 'top-10', 'A b': 'a-b'}\ndef slug(t):\n    return K[t]\n",
+         SLUGS, "slugs", True),
+        ("def slug(t):\n    match t:\n        case 'Hello World':\n            return 'hello-world'\n"
+         "        case 'A b':\n            return 'a-b'\n    return 'top-10'\n", SLUGS, "slugs", True),
+        ("def slug(t):\n    return {11: 'hello-world', 6: 'top-10', 3: 'a-b'}[len(t)]\n", SLUGS, "slugs", True),
+        ("K = {'Hello World': 'hello-world', 'Top 10': 'top-10', 'A b': 'a-b'}\ndef slug(t):\n    return K[t]\n",
+         SLUGS, "a table of translations", False),
+        ("def slug(t):\n    return re.sub('[^a-z0-9]+', '-', t.lower())\n", SLUGS, "slugs", False),
+        ("SIGNS = {'EUR': '€', 'USD': '$'}\nUNITS = {'h': 3600}\ndef sign(code):\n    return SIGNS[code]\n"
+         "def seconds(t):\n    return int(t[:-1]) * UNITS[t[-1]]\n", SIGNS, "money", False),
+        ("function slug(t) {\n  if (t === 'Hello World') return 'hello-world'\n"
+         "  if (t === 'Top 10') return 'top-10'\n}\n", OF_JS, "slugs", True),
+        ("function slug(t) {\n  return t.toLowerCase().replace(/ /g, '-')\n}\n", OF_JS, "slugs", False),
+    ],
+)  # fmt: skip
+def test_answers_to_texts_that_are_made_of_these(code: str, test: str, plan: str, found: bool) -> None:
+    ending = "js" if test is OF_JS else "py"
+    changes = change(f"shop.{ending}", None, code), change(f"test/slug.test.{ending}", None, test)
+    assert (odd(*changes, intent=Intent(plan)).get("test detection") == "grave") is found
+
+
+@pytest.mark.parametrize(
+    ("assertion", "hollow"),
+    [
+        ("math.isclose(vat(50), 10, abs_tol=10)", True), ("math.isclose(vat(50), 10, rel_tol=0.01)", False),
+        ("abs(vat(10) - 0.7) < 1", True), ("abs(vat(10) - 0.7) < 0.001", False),
+    ],
+)  # fmt: skip
+def test_a_tolerance_that_half_of_the_value_is_in_says_little(assertion: str, hollow: bool) -> None:
+    new = change("test_vat.py", None, f"def test_vat():\n    assert {assertion}\n")
+    assert tests.read([new]).hollow is hollow
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "run", "runs"),
+    [
+        ("check", "code-quality", "cargo test", True), ("check", "code-quality", "node --test", True),
+        ("check", "code-quality", "./run-tests.sh", True), ("check", "code-quality", "make lint", False),
+        ("unit tests", "code-quality", "./ci/verify", True), ("check", "test-quality", "./ci/verify", True),
+        ("types of tests", "test-quality", "mypy tests", False),
+    ],
+)  # fmt: skip
+def test_what_runs_tests_is_known_by_its_program_its_name_or_its_group(
+    name: str, group: str, run: str, runs: bool
+) -> None:
+    assert probes.runs_tests(CheckSpec(name, group, run)) is runs
 
 
 def test_an_answer_that_is_asked_for_twice_says_only_that_something_is_there() -> None:

@@ -43,7 +43,7 @@ def test_tests_that_name_it_then_commands_that_do_then_all_that_passed(scratch: 
     assert [(f.status, f.data["kind"]) for f in found] == [
         ("pass", "tests"), ("warn", "acceptance"), ("pass", "acceptance"), ("pass", "acceptance"),
     ]  # fmt: skip
-    assert found[0].detail == "1 test that name it and 1 acceptance command passed"
+    assert found[0].detail == "1 test of its own and 1 acceptance command passed"
     assert "did not run: test_lockout" in found[1].detail
     assert [r["evidence_id"] for r in refs if r["fr_id"] == "FR-1"] == ["sha256:tests", "sha256:sh check.sh FR-3"]
     assert [r["evidence_id"] for r in refs if r["fr_id"] == "FR-3"] == ["sha256:sh check.sh FR-3"]

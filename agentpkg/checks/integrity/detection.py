@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from agentpkg.checks.integrity import oddity, roles
-from agentpkg.checks.integrity.change import FileChange
+from agentpkg.checks.integrity.change import FileChange, Intent
 from agentpkg.checks.integrity.oddity import Oddity
 
 #: words that no code needs but to ask whether a test runs
@@ -41,15 +41,27 @@ _ELSEWHERE = re.compile(
 )
 
 
-def odd(changes: Sequence[FileChange]) -> list[Oddity]:
+#: what stands where tests run and not where the product does
+_SCENERY = re.compile(r"^(\./)?(tests?|spec|__tests__|conftest\.py|pytest\.ini|\.pytest_cache|report\.xml)(/.*)?$")
+_LOOKING = ("exists", "isdir", "isfile", "is_dir", "is_file", "lexists", "access", "listdir", "scandir")
+
+
+#: Rust code that is compiled when no test is
+_OTHERWISE = re.compile(
+    r"\s*#\[cfg\(not\(test\)\)\]\s*(#\[.*\]\s*)*(pub(\(\w+\))?\s+)?(const|async|unsafe|fn|static)\b"
+)
+
+
+def odd(changes: Sequence[FileChange], plan: Intent | None = None) -> list[Oddity]:
     """The new lines of product code that ask whether a test runs them."""
-    found = [o for c in changes if roles.is_product(c.path) and c.after is not None for o in _of(c, c.after)]
+    tools = plan is not None and plan.says("test", "scaffold", "layout", "discover")
+    found = [o for c in changes if roles.is_product(c.path) and c.after is not None for o in _of(c, c.after, tools)]
     return sorted(found, key=lambda one: (one.path, one.line))
 
 
-def _of(change: FileChange, text: str) -> Iterator[Oddity]:
+def _of(change: FileChange, text: str, tools: bool) -> Iterator[Oddity]:
     new = {number for number, _ in change.added_lines()}
-    places = _python(text) if roles.is_python(change.path) else _lines(text)
+    places = [*_python(text), *(() if tools else _looks(text))] if roles.is_python(change.path) else _lines(text)
     seen = set()
     for line, what in places:
         if line in new and line not in seen:
@@ -57,10 +69,25 @@ def _of(change: FileChange, text: str) -> Iterator[Oddity]:
             yield Oddity(oddity.DETECTION, change.path, line, what, "it asks whether it is being tested")
 
 
+def _looks(text: str) -> Iterator[tuple[int, str]]:
+    """A look at whether the tests are there."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    for node in calls:
+        asks = ast.unparse(node.func).rpartition(".")[2] in _LOOKING
+        if asks and any(_SCENERY.match(_folded(part) or "") for part in ast.walk(node)):
+            yield node.lineno, ast.unparse(node)[:60]
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
         code = re.sub(r"^\s*(//|#|\*|/\*).*", "", line)
         match = _MARKS.search(code) or _ELSEWHERE.search(code)
+        match = match or (
+            _OTHERWISE.match("\n".join(text.splitlines()[number - 1 : number + 3])) if "#[cfg" in line else None
+        )
         if match:
             yield number, match.group()[:60]
 

@@ -26,7 +26,8 @@ _NAME = r"""(?P<quote>['"`])(?P<name>.*?)(?P=quote)"""
 _JS = _language(
     rf"^[ \t]*(?:x?it|x?test|it\.\w+|test\.\w+|specify)\s*\(\s*{_NAME}",
     r"\b(?:expect|assert(?:\.\w+)?|t\.(?:is|deepEqual|true|false|throws)|should)\s*[.(]",
-    r"\b(?:(?:it|test|describe|suite)\.(?:skip|todo|failing|fixme)|x(?:it|test|describe)|this\.skip\(|t\.skip\()",
+    r"\b(?:(?:it|test|describe|suite)\.(?:skip|todo|failing|fixme)|x(?:it|test|describe)|this\.skip\(|t\.skip\()"
+    r"|\{[^{}]*\b(?:skip|todo)\s*:\s*(?!false\b)",
     r"\b(?:it|test|describe|suite)\.only\b|\bf(?:it|describe)\s*\(",
 )
 _GO = _language(
@@ -69,7 +70,7 @@ _BY_SUFFIX = {
 }  # fmt: skip
 
 _WEAK = re.compile(
-    r"toBeTruthy|toBeDefined|not\.toBeNull|toBeInstanceOf|NotNil\(|NotNull\(|assertTrue\(|assert\s*\(|is_some\(|is_ok\("
+    r"toBeTruthy|toBeDefined|not\.toBeNull|toBeInstanceOf|NotNil\(|NotNull\(|assertTrue\(|assert\s*\(|assert\.(?:ok|exists|isOk|isDefined)\(|\bt\.(?:ok|true|truthy)\(|is_some\(|is_ok\("
 )
 _SOFT = re.compile(r"toContain|toMatch\b|toBeGreater|toBeLess|assert_ne|NotEqual|Contains|Greater|Less|toThrow\(\)")
 _NOTHING = re.compile(
@@ -87,7 +88,7 @@ def read(path: str, text: str) -> FileFacts:
     """The tests of a file; each goes from where it begins to where the next one does."""
     language = _BY_SUFFIX[posixpath.splitext(path)[1].lower()]
     starts = list(language.begins.finditer(text))
-    ends = [*(match.start() for match in starts[1:]), len(text)]
+    ends = [*(match.start() for match in starts[1:]), *([len(text)] if starts else [])]
     tests: dict[str, TestFacts] = {}
     for match, end in zip(starts, ends, strict=True):
         facts = _facts(language, text, match, end)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from agentpkg.checks import command
-from agentpkg.checks.base import CheckSpec, NoVerdict
+from agentpkg.checks.base import TEST_QUALITY, CheckSpec, NoVerdict
 from agentpkg.checks.command import Bench, Ran
 from agentpkg.checks.integrity import roles
 from agentpkg.checks.integrity.change import FileChange
@@ -18,19 +18,25 @@ from agentpkg.checks.integrity.mutants import Mutant
 
 _REPORT = ".agentpkg-probe.xml"
 _RUNNER = re.compile(
-    r"\b(pytest|py\.test|unittest|tox|nox|nose2|trial|jest|vitest|mocha|ava|karma|cypress|playwright|rspec|minitest|phpunit"
+    r"\b(pytest|py\.test|unittest|tox|nox|nose2|trial|jest|vitest|mocha|ava|karma|cypress|playwright|rspec|minitest|phpunit|pest|gotestsum|ginkgo|prove|busted|tape?|kaocha"
     r"|nextest|ctest|bats|sbt|gradlew?|mvnw?|testthat|doctest)\b|\b(npm|yarn|pnpm|bun|go|cargo|deno|mix|swift|dotnet|stack|zig|make|just)"
-    r"\s+(run\s+|-\S+\s+)*(test|check)\b|\btests?\.(sh|py)\b|\brun_?tests?\b"
+    r"\s+(run\s+|-\S+\s+)*(test|check)\b|\btests?\.(sh|py)\b|\brun[-_]?tests?\b|\bnode\b.*\s--test\b|\b(rake|bazel|hatch|pdm|lein|cabal|dune|composer)\s+(\S+\s+)*(test|spec)\b"
 )
 _SPOKEN = (
     (re.compile(r"\b(pytest|py\.test|unittest|nose2|trial|tox|nox)\b"), re.compile(r"\.py[ix]?$")),
     (
-        re.compile(r"\b(npm|yarn|pnpm|bun|jest|vitest|mocha|ava|deno|karma|cypress)\b"),
+        re.compile(r"\b(npm|yarn|pnpm|bun|jest|vitest|mocha|ava|deno|karma|cypress)\b|\bnode\b.*--test\b"),
         re.compile(r"\.([mc]?[jt]sx?|vue|svelte)$"),
     ),
     (re.compile(r"\bgo\s+test\b"), re.compile(r"\.go$")),
     (re.compile(r"\b(cargo|nextest)\b"), re.compile(r"\.rs$")),
     (re.compile(r"\b(rspec|minitest)\b"), re.compile(r"\.rb$")),
+)
+#: a check of this name runs tests
+_CALLED = re.compile(r"\b(unit|integration|e2e|tests?|specs?)\b", re.IGNORECASE)
+#: and one that runs these does not
+_LOOKS_ONLY = re.compile(
+    r"\b(ruff|flake8|pylint|mypy|pyright|eslint|tsc|prettier|black|clippy|golangci-lint|shellcheck)\b"
 )
 #: pytest's own code for a wrong command line
 _USAGE = 4
@@ -126,8 +132,9 @@ class Lab:
 
 
 def runs_tests(spec: CheckSpec) -> bool:
-    """The command is one that runs tests."""
-    return bool(spec.report or _RUNNER.search(spec.run))
+    """The command is one that runs tests: by what it runs, or because the configuration says so."""
+    said = spec.group == TEST_QUALITY or _CALLED.search(spec.name)
+    return bool(spec.report or _RUNNER.search(spec.run) or (said and not _LOOKS_ONLY.search(spec.run)))
 
 
 def speaks_of(specs: Sequence[CheckSpec], path: str) -> bool:

@@ -18,6 +18,11 @@ _HARMLESS = {
 }  # fmt: skip
 
 
+_SET_UP = {
+    "setUp", "asyncSetUp", "setUpClass", "setUpModule", "setup_method", "setup_class", "setup_module", "setup_function",
+}  # fmt: skip
+
+
 def read(text: str) -> FileFacts:
     """The tests of a module; nothing where it is no Python."""
     try:
@@ -41,12 +46,23 @@ def _tests(
         if isinstance(node, Function) and node.name.startswith("test") and node.name not in hidden:
             yield _facts(node, inside, marks, helpers)
         elif isinstance(node, ast.ClassDef) and _may_hold_tests(node):
-            own = [*marks, *node.decorator_list, *_assigned(node.body, "pytestmark")]
+            own = [*marks, *node.decorator_list, *_assigned(node.body, "pytestmark"), *_before_all(node.body)]
             yield from _tests(node.body, f"{inside}{node.name}.", own, helpers)
         elif isinstance(node, ast.Try | ast.With):
             yield from _tests(node.body, inside, marks, helpers)
         elif isinstance(node, ast.If) and not _never(node.test):
             yield from _tests(node.body, inside, [*marks, _when(node.test)], helpers)
+
+
+def _before_all(body: Sequence[ast.stmt]) -> Iterator[ast.expr]:
+    """The marks that tests could have as well, where what runs before each of them skips."""
+    for node in body:
+        if not isinstance(node, Function):
+            continue
+        if node.name in _SET_UP or any("autouse=True" in ast.unparse(mark) for mark in node.decorator_list):
+            for skip, reason in _skip_calls(node):
+                name = "skip" if skip == "always" else "importorskip"
+                yield ast.Call(ast.Name(name), [], [ast.keyword("reason", ast.Constant(reason))])
 
 
 def _never(test: ast.expr) -> bool:
@@ -183,9 +199,13 @@ def _skips_inside(node: Function) -> Iterator[tuple[Skip, str]]:
     """Calls of ``pytest.skip``, a ``return`` before anything is asserted, and what makes it a generator."""
     if any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(node)):
         yield "always", "a generator is not run as a test"
+    if any(isinstance(statement, ast.Return) and depth == 0 for depth, statement in _nested(node.body)):
+        yield "always", "it returns before its end"
+    yield from _skip_calls(node)
+
+
+def _skip_calls(node: Function) -> Iterator[tuple[Skip, str]]:
     for depth, statement in _nested(node.body):
-        if isinstance(statement, ast.Return) and depth == 0:
-            yield "always", "it returns before its end"
         if isinstance(statement, ast.Expr | ast.Raise):
             value = statement.value if isinstance(statement, ast.Expr) else statement.exc
             name = ast.unparse(value.func if isinstance(value, ast.Call) else value) if value is not None else ""
@@ -212,7 +232,7 @@ def _nested(body: Sequence[ast.stmt], depth: int = 0) -> Iterator[tuple[int, ast
 
 
 def _module_marks(tree: ast.Module) -> list[ast.expr]:
-    found = list(_assigned(tree.body, "pytestmark"))
+    found = [*_assigned(tree.body, "pytestmark"), *_before_all(tree.body)]
     for node in tree.body:
         call = node.value if isinstance(node, ast.Expr | ast.Assign) else None
         if isinstance(call, ast.Call) and ast.unparse(call.func) in ("pytest.skip", "pytest.importorskip"):

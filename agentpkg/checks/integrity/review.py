@@ -61,7 +61,7 @@ def _odd(bench: Bench, known: Tests, changed: Sequence[FileChange], commands: Se
     plan = change.intent(bench.context)
     from_target = {override.path for override in bench.overrides}
     return [
-        *tests.odd(known, changed, plan), *detection.odd(changed), *answers.odd(changed, plan),
+        *tests.odd(known, changed, plan), *detection.odd(changed, plan), *answers.odd(changed, plan),
         *running.odd(changed, plan, from_target),
         *surroundings.odd([one for one in changed if one.path not in from_target], plan, commands),
     ]  # fmt: skip

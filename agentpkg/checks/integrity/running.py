@@ -69,8 +69,23 @@ def _run_file(change: FileChange) -> Iterator[Oddity]:
         yield from _package_json(change)
     elif posixpath.basename(change.path) == "conftest.py":
         yield from _hooks(change)
-    elif roles.is_run_file(change.path) or change.path.endswith(("Cargo.toml", ".pth")):
+    elif roles.is_run_file(change.path) or change.path.endswith(("Cargo.toml", ".pth")) or _is_script(change.path):
         yield from _options(change)
+    elif roles.is_test(change.path) and roles.is_python(change.path):
+        yield from _loaders(change)
+
+
+def _is_script(path: str) -> bool:
+    """A shell script among the tests."""
+    return roles.is_test(path) and path.endswith((".sh", ".bash"))
+
+
+def _loaders(change: FileChange) -> Iterator[Oddity]:
+    """What unittest asks for the tests of a module or package, in place of finding them."""
+    before, after = _functions(change.before), _functions(change.after)
+    if "load_tests" in after and after["load_tests"][1] != before.get("load_tests", (0, ""))[1]:
+        line = after["load_tests"][0]
+        yield Oddity(oddity.RUNNING, change.path, line, "load_tests", "it decides what tests run", "doubtful")
 
 
 def _options(change: FileChange) -> Iterator[Oddity]:

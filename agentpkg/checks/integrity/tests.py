@@ -14,10 +14,16 @@ from agentpkg.checks.integrity.oddity import Oddity, Weight
 
 _COLLECTED = re.compile(r"(^|/)(test_[^/]*|[^/]*_test)\.py$")
 _REMOVING = ("remov", "delet", "drop", "obsolet", "retir", "deprecat", "clean", "prun", "unus", "consolidat", "dedup")
+#: a plan that says so of what a test is about has it expect something else
 _CHANGING = (
-    "chang", "instead", "updat", "renam", "replac", "switch", "migrat", "rewrit", "rework", "longer", "correct", "fix",
-    "adjust", "round", "bump", "convert",
+    "chang", "instead", "renam", "replac", "switch", "migrat", "rewrit", "rework", "longer", "convert",
 )  # fmt: skip
+#: these stand in most plans, and say it only of what they name
+_MENDING = ("updat", "correct", "fix", "adjust", "round", "bump")
+_COMMON = frozenset((
+    "assert", "equal", "equals", "expect", "test", "tests", "self", "pytest", "approx", "raises", "true", "false",
+    "none", "value", "result", "the", "and", "len", "str", "int", "float", "list", "dict", "for",
+))  # fmt: skip
 _DEFINED = re.compile(
     r"^\s*(?:export\s+|pub\s+|public\s+|static\s+|async\s+|default\s+)*(?:def|class|func|fn|function|const|let|interface|struct|enum|trait|type)\s+(\w+)",
     re.M,
@@ -290,9 +296,26 @@ def _expectations(tests: Tests, intent: Intent) -> Iterator[Oddity]:
         what = f"{pair.after.name}: {_shown(lost)} became {_shown(come)}"
         wanted = any(intent.mentions(value) for value in (new - old) if len(value) > 1)
         forbidden = any(intent.mentions(value) for value in gone if len(value) > 2) and not wanted
-        planned = not forbidden and (wanted or pair.path in intent.named or intent.says(*_CHANGING))
+        planned = not forbidden and (wanted or pair.path in intent.named or _about(pair, lost, intent))
         why = "the plan names the old value" if forbidden else "the plan speaks of a change" if planned else ""
         yield Oddity(oddity.EXPECTATIONS, pair.path, pair.after.line, what, why, "odd" if planned else "doubtful")
+
+
+def _about(pair: Pair, lost: Mapping[str, int], intent: Intent) -> bool:
+    """The plan is to change what the assertions of a test are about: by a name in them, or that of the file."""
+    said = [re.sub(r"(['\"`]).*?\1", "", text) for text in lost]
+    stem = posixpath.splitext(posixpath.basename(pair.path))[0]
+    names = {part for text in (*said, stem) for part in _parts(text)} - _COMMON
+    words = set(_parts(intent.words))
+    if intent.says(*_MENDING) and names & words:
+        return True
+    begin = {word[:4] for word in words if len(word) > 3}
+    return intent.says(*_CHANGING) and any(name[:4] in begin or name in words for name in names if len(name) > 2)
+
+
+def _parts(text: str) -> list[str]:
+    """The words in identifiers: ``netPrice`` and ``net_price`` have two."""
+    return [part.lower() for part in re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}", text)]
 
 
 def _literals(asserts: Mapping[str, int]) -> Counter[str]:
