@@ -91,7 +91,7 @@ def run_together(
         if isinstance(ran, NoVerdict):
             return ran
         budget = Budget(tip.definitions.integrity.probe_seconds)
-        looked = failures.look_again(bench, ran, looks[0].before, looks[-1].after, budget)
+        looked = failures.look_again(bench, ran, looks[0].before, looks[-1].after, budget, together=True)
         failed = [one.finding for one in looked.ran if one.finding.status == "fail"]
         if failed:
             return Red(f"{failed[0].name}: {failed[0].detail}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.checks import copy
-from agentpkg.checks.base import CoverageSpec, Finding, NoVerdict, Reviewed
+from agentpkg.checks.base import CheckSpec, CoverageSpec, Finding, NoVerdict, Reviewed
 from agentpkg.checks.pipeline import run_all
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import Verdict
@@ -184,7 +184,7 @@ def test_checks_get_neither_secrets_nor_a_session(
 
 def test_a_flood_of_output_is_bounded_and_its_end_kept(scratch: ScratchFactory, tmp_path: Path) -> None:
     run = "head -c 30000000 /dev/zero | tr '\\0' 'x'; echo; echo the end; exit 1"
-    context = scene(scratch(), {"a": "1"}, checks=checks(run))
+    context = scene(scratch(), {"a": "1"}, checks=(CheckSpec("check1", "code-quality", run),))
     kept = store(tmp_path)
     found = named(reviewed(run_all(context, kept)).checks, "check1")
     assert found.detail == "exit code 1: the end"

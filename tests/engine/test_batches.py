@@ -32,7 +32,7 @@ _KILLS = {
 
 def shop_of(shops: ShopFactory, count: int, batch: int, strategy: str = "merge") -> Shop:
     """Packages whose agents are done; the check counts its runs, and fails where a file says ``bad``."""
-    shop = shops({}, cycles=1, checks="{name: tests, run: sh check.sh}", strategy=strategy)
+    shop = shops({}, cycles=1, checks="{name: check, run: sh check.sh}", strategy=strategy)
     config = shop.repo / ".kittify/config.yaml"
     rules = f"batch: {batch}, batch_seconds: 0, parallel: 1"
     config.write_text(config.read_text().replace("merge: {", f"merge: {{{rules}, "))
@@ -72,7 +72,7 @@ def test_a_batch_lands_as_it_was_tested_and_who_fails_is_found_and_told(shops: S
     assert runs(shop) <= 6
     ledger = shop.project.ledger
     failed, strayed = (ledger.reviews(FEATURE, wp) for wp in ("WP02", "WP05"))
-    assert [[c.name for c in r.checks if c.status == "fail"] for r in failed] == [["tests"]]
+    assert [[c.name for c in r.checks if c.status == "fail"] for r in failed] == [["check"]]
     assert [r.verdict for r in strayed] == [Verdict.CHANGES_REQUESTED]
     assert failed[0].batch is None
     [together] = {r.batch for wp in ("WP03", "WP04") for r in ledger.reviews(FEATURE, wp)}

@@ -49,7 +49,7 @@ def tips(shop: Shop, bare: Path) -> tuple[str, str, str]:
 @pytest.mark.slow
 def test_packages_land_on_a_remote_to_which_others_push_all_the_while(shops: ShopFactory, bare: Path) -> None:
     other = bare.parent / "other"
-    shop = away(shops, bare, "WP01", "WP02", "WP03", checks="{name: tests, run: sh check.sh}")
+    shop = away(shops, bare, "WP01", "WP02", "WP03", checks="{name: check, run: sh check.sh}")
     commit(shop.repo, {"check.sh": _OTHERS.format(other=other)}, "check")
     git(shop.repo, "push", "-q", "origin", "main")
     git(bare.parent, "clone", "-q", str(bare), str(other))
@@ -57,7 +57,9 @@ def test_packages_land_on_a_remote_to_which_others_push_all_the_while(shops: Sho
     assert set(shop.states().values()) == {State.DONE}
     assert len(set(tips(shop, bare))) == 1
     line = git(shop.repo, "log", "--first-parent", "--format=%s", "main").splitlines()
-    assert {f"other {n}" for n in range(3)} <= set(line)
+    # a run of checks that is dropped may be ended before its push
+    assert "other 0" in line
+    assert sum(subject.startswith("other") for subject in line) >= 2
     assert sum(subject.startswith("Merge") for subject in line) == 3
     for wp in shop.states():
         landed = shop.row(wp).merge_commit or ""

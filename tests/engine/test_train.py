@@ -13,7 +13,7 @@ from tests.support.repos import git
 
 def sown(shops: ShopFactory, count: int) -> Shop:
     """Packages that all may land but for: WP03 always fails, WP02 only with WP01 there, WP05 conflicts with WP04."""
-    shop = shops({}, cycles=1, checks="{name: tests, run: sh check.sh}")
+    shop = shops({}, cycles=1, checks="{name: check, run: sh check.sh}")
     (shop.repo / "check.sh").write_text(CHECK.format(tools=shop.tools))
     for wp in (f"WP{i:02d}" for i in range(1, count + 1)):
         shop.package(wp, owned_files=[f"src/{wp.lower()}*", f"own/{wp}/**"])

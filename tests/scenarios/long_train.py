@@ -66,7 +66,7 @@ class Figures:
 
 def prepare(root: Path, sown: list[Sown], parallel: int, seconds: float) -> Shop:
     """A shop in which all packages wait for review."""
-    shop = ShopFactory(root)({}, cycles=1, checks="{name: tests, run: sh check.sh}")
+    shop = ShopFactory(root)({}, cycles=1, checks="{name: check, run: sh check.sh}")
     config = shop.repo / ".kittify" / "config.yaml"
     config.write_text(config.read_text().replace("merge: {", f"merge: {{parallel: {parallel}, "))
     (shop.repo / "check.sh").write_text(CHECK.format(seconds=seconds))

@@ -50,9 +50,13 @@ class Looked:
 
 
 def look_again(
-    bench: Bench, ran: Sequence[Ran], before: Mapping[str, Blob], after: Mapping[str, Blob], budget: Budget
-) -> Looked:
+    bench: Bench, ran: Sequence[Ran], before: Mapping[str, Blob], after: Mapping[str, Blob], budget: Budget,
+    together: bool = False,
+) -> Looked:  # fmt: skip
     """The checks with those excused that only failed as they do on the target, or not again; and the record of it.
+
+    Args:
+        together: of several packages at once: only failures that have names are looked at, as nobody is blamed yet.
 
     Raises:
         Interrupted: the review was stopped.
@@ -65,7 +69,7 @@ def look_again(
     own = frozenset(p.rpartition("/")[2].rpartition(".")[0] for p in touched if roles.is_test(p))
     kept, records, excused = [], list[Finding](), frozenset[str]()
     for one in ran:
-        if not _may_be_excused(bench.context, one):
+        if not _may_be_excused(bench.context, one) or (together and one.tests is None):
             kept.append(one)
             continue
         again = _again(bench, one, budget, own - {"conftest"})
