@@ -164,6 +164,8 @@ class ReviewContext:
         head: the admitted tip of the package's branch.
         candidate: the commit that would become the target's tip.
         identities: ``Name <mail>`` of those who may have made the package's own commits: its agents, the user.
+        agents: those of them that are agents.
+        sessions: the branch's tips before and after each session, whose commits are by agents alone.
         tracked_changes: changed tracked files of the worktree; None when there is no worktree any more.
         untracked: its untracked files that are not ignored.
         requirements: text of the referenced requirements by reference, for display.
@@ -183,6 +185,8 @@ class ReviewContext:
     definitions: Definitions
     target: str = "main"
     identities: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+    sessions: tuple[tuple[str, str], ...] = ()
     tracked_changes: tuple[str, ...] | None = None
     untracked: tuple[str, ...] = ()
     requirements: Mapping[str, str] = field(default_factory=dict)

@@ -6,6 +6,11 @@ from agentpkg.checks.base import GOVERNANCE, Finding, ReviewContext, named, one_
 from agentpkg.git import diff
 from agentpkg.git.diff import Commit
 
+#: what acts on the terminal of whoever reads the log, or has them read it in another order than it is written
+_ACTS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+#: the trailer that anchors the audit chain
+_ANCHOR = re.compile(r"^audit-hash\s*:", re.MULTILINE | re.IGNORECASE)
+
 #: a subject is matched up to here, so that no pattern can take for ever on a hostile one
 _SUBJECT = 1000
 
@@ -15,7 +20,7 @@ def check(context: ReviewContext) -> list[Finding]:
     commits = diff.commits(context.control, context.head, context.base)
     if not commits:
         return [Finding(GOVERNANCE, "history", "fail", "the branch has no commit that the target does not have")]
-    return [_convention(context, commits), _identity(context, commits), _history(commits)]
+    return [_convention(context, commits), *_texts(commits), _identity(context, commits), _history(commits)]
 
 
 def _convention(context: ReviewContext, commits: list[Commit]) -> Finding:
@@ -30,14 +35,50 @@ def _convention(context: ReviewContext, commits: list[Commit]) -> Finding:
     return Finding(GOVERNANCE, "commit messages", "pass", f"{len(commits)} follow the convention", data)
 
 
+def _texts(commits: list[Commit]) -> list[Finding]:
+    """Messages and names that would do something to whoever reads them, or say what agentpkg alone says."""
+    acting = [_told(c) for c in commits if _ACTS.search(_shown(c))]
+    anchors = [_told(c) for c in commits if _ANCHOR.search(c.message)]
+    found = ((acting, "have control characters in message or name"), (anchors, "carry agentpkg's trailer Audit-Hash"))
+    return [
+        Finding(GOVERNANCE, "commit texts", "fail", f"{named(bad)} {what}", {"bad": bad}) for bad, what in found if bad
+    ]
+
+
+def _shown(commit: Commit) -> str:
+    """What git shows of a commit, which it takes out of the encoding that the commit names."""
+    whole = "\n".join((commit.author, commit.committer, commit.message))
+    try:
+        return whole.encode("utf-8", "surrogateescape").decode(commit.encoding, "replace")
+    except (LookupError, ValueError):
+        return whole
+
+
 def _identity(context: ReviewContext, commits: list[Commit]) -> Finding:
-    strangers = sorted({who for c in commits for who in (c.author, c.committer)} - context.identities)
+    strangers = sorted({who for c in commits for who in _made_by(c)} - context.identities)
     data = {"accepted": sorted(context.identities), "others": strangers}
     if strangers:
         detail = f"commits by {named(strangers)}, not by {named(sorted(context.identities))}"
         return Finding(GOVERNANCE, "identity", "fail", detail, data)
+    borrowed = _in_anothers_name(context, commits)
+    if borrowed:
+        detail = f"a session made commits in the name of {named(borrowed)}"
+        return Finding(GOVERNANCE, "identity", "fail", detail, {**data, "others": borrowed})
     authors = sorted({c.author for c in commits})
     return Finding(GOVERNANCE, "identity", "pass", named(authors), data)
+
+
+def _in_anothers_name(context: ReviewContext, commits: list[Commit]) -> list[str]:
+    """People whom an agent has named as those who made its commits; what a person commits to the branch is theirs."""
+    others = {c.sha: names for c in commits if (names := _made_by(c) - context.agents)}
+    if not others or not context.agents:
+        return []
+    made = {sha for old, new in context.sessions for sha in diff.commit_ids(context.control, new, old, context.base)}
+    return sorted({name for sha, names in others.items() if sha in made for name in names})
+
+
+def _made_by(commit: Commit) -> set[str]:
+    return {commit.author, commit.committer}
 
 
 def _history(commits: list[Commit]) -> Finding:

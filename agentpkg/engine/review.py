@@ -294,14 +294,16 @@ def context(project: Project, row: PackageRow, package: WorkPackage, made: candi
     user = project.user
     worktree = project.worktree(row.feature, row.wp)
     changed = _changes(project, worktree, made.head, user.excludes_file)
-    agents = {s.agent for s in project.ledger.sessions(row.feature, row.wp)}
+    sessions = project.ledger.sessions(row.feature, row.wp)
+    agents = frozenset(_person(agent_identity(session.agent)) for session in sessions)
     found, _ = find_requirements(project.read(row.feature).spec, package.requirement_refs)
     return ReviewContext(
         feature=row.feature, wp=package, control=project.control,
         outside=(project.work_tree, project.repository.common_dir), base=made.base, head=made.head,
         candidate=made.commit, target=feature.target,
         definitions=definitions(project.settings, project.policy, package, frozen.digests(project, row)),
-        identities=frozenset({_person(user), *(_person(agent_identity(a)) for a in agents)}),
+        identities=agents | {_person(user)}, agents=agents,
+        sessions=tuple((one.old_head, one.new_head) for one in sessions if one.new_head),
         tracked_changes=changed.tracked if changed is not None else None,
         untracked=changed.untracked if changed is not None else (),
         requirements={r.ref: r.text for r in found}, environment=environment.inherited(project.environ),

@@ -4,6 +4,7 @@ Other packages begin, are admitted and land all the while; only what none of tha
 """
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from agentpkg.git.fingerprint import Findings, Fingerprint
 from agentpkg.ledger.ledger import Ledger
 
 _LIMIT = 64 << 20
+
+#: how long git may hold a lock before somebody is told of it
+_LOCK_SECONDS = 3.0
 
 
 def remember(repo: Repository, worktree: Path, folder: Path) -> None:
@@ -103,9 +107,18 @@ def _admin(path: str) -> str:
 
 
 def _is_passing(repo: Repository, line: str) -> bool:
-    """A lock file that was only there, or gone, at one of the two moments."""
+    """A lock file that was only there, or gone, at one of the two moments: a landing holds one while it writes."""
     name, _, verb = line.partition(" ")
-    return name.endswith(".lock") and (verb == "vanished" or not (repo.common_dir / name).exists())
+    return name.endswith(".lock") and (verb == "vanished" or _goes(repo.common_dir / name))
+
+
+def _goes(lock: Path) -> bool:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while lock.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _take(repo: Repository, worktree: Path) -> Fingerprint:

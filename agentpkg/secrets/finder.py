@@ -10,9 +10,10 @@ import codecs
 import lzma
 import re
 import zlib
-from base64 import b64decode
+from base64 import a85encode, b64decode, b85encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from zipfile import BadZipFile, ZipFile
@@ -34,8 +35,15 @@ _OTHERS = bytes(one for one in range(256) if one > 127 or not chr(one).isalnum()
 _NO_DIGITS = bytes(one for one in range(256) if one not in _DIGITS)
 _LOWER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz")
 
-#: bytes that are unpacked of one thing, and how often what was unpacked is unpacked again
-_UNPACKED, _DEPTH = 32 << 20, 3
+#: how often what was unpacked is unpacked again, and bytes that are given to an unpacker at once
+_DEPTH, _STEP = 3, 1 << 16
+#: gzip, zlib, bzip2, xz, and the first of a zip's entries, wherever they begin: files hold such things among others
+_PACKED = re.compile(rb"\x1f\x8b\x08|x[\x01^\x9c\xda]|BZh[1-9]1AY&SY|\xfd7zXZ\x00|(?<!PK\x03\x04)PK\x03\x04")
+#: a character written as its number: %74, =74, \x74, \u0074, \u{74}, &#x74; and &#116;
+_NUMBER = rb"(?:%|=|\\x|\\u00|\\u\{|&#[xX]0*)[0-7][0-9a-fA-F][;}]?|&#0*\d{2,3};"
+_ESCAPED = re.compile(_NUMBER)
+#: several of them with little between, and how much around them may belong to it
+_ESCAPED_TEXT, _AROUND = re.compile(rb"(?:" + _NUMBER + rb")(?:.{0,4}?(?:" + _NUMBER + rb")){3,}"), 16
 #: how gzip, zlib, bzip2, xz and zip begin, when they were put into base64
 _PACKED_TEXT = re.compile(rb"(?:H4sI|eJ[wxyz]|eNo|eAE|eF4|Qlpo|/Td6WFoA|UEsDB)[A-Za-z0-9+/]{12,}")
 
@@ -58,7 +66,9 @@ class Finder:
         if not self._secrets:
             return None
         found = self._named(data)
-        return found if found is not None else next(filter(None, map(self._named, _unpacked(data, _DEPTH))), None)
+        return (
+            found if found is not None else next(filter(None, map(self._named, _unpacked(data, _DEPTH, _Left()))), None)
+        )
 
     def pieces(self, data: bytes) -> frozenset[Piece]:
         """The pieces of values that are in ``data``."""
@@ -119,6 +129,9 @@ def _disguised(value: str) -> Iterator[bytes]:
     yield _bytes(codecs.encode(value, "rot13"))
     pairs = [f"{byte:02x}" for byte in _bytes(value)]
     yield from (before.join(pairs).encode() for before in ("0x", "u00", "x00"))
+    # without the group that depends on what follows
+    whole = _bytes(value)[: len(_bytes(value)) // 4 * 4]
+    yield from (b85encode(whole), a85encode(whole))
     # both orders of UTF-16, since the first and the last zero are left off
     yield value.encode("utf-16-le", "surrogatepass")[:-1]
 
@@ -136,49 +149,80 @@ def _codes(value: str) -> Iterator[bytes]:
 # --------------------------------------------------------------------------- what is packed
 
 
-def _unpacked(data: bytes, depth: int) -> Iterator[bytes]:
-    """What was packed in these bytes, and what was packed in that."""
+@dataclass
+class _Left:
+    """What may still be unpacked of one thing: a few bytes can stand for any number, one in another."""
+
+    tries: int = 200
+    bytes: int = 32 << 20
+
+
+def _unpacked(data: bytes, depth: int, left: _Left) -> Iterator[bytes]:
+    """What was packed or escaped in these bytes, and what was in that."""
     if not depth:
         return
-    for inner in _layers(data):
+    for inner in _layers(data, left):
         yield inner
-        yield from _unpacked(inner, depth - 1)
+        yield from _unpacked(inner, depth - 1, left)
 
 
-def _layers(data: bytes) -> Iterator[bytes]:
-    for begin, unpack in _UNPACKERS.items():
-        if data.startswith(begin):
-            yield from unpack(data)
+def _layers(data: bytes, left: _Left) -> Iterator[bytes]:
+    runs = (found.span() for found in _ESCAPED_TEXT.finditer(data))
+    escaped = b"\n".join(data[max(0, begin - _AROUND) : end + _AROUND] for begin, end in runs)
+    if escaped:
+        yield _ESCAPED.sub(_unescaped, escaped)
+    for found in _PACKED.finditer(data):
+        if left.tries <= 0 or left.bytes <= 0:
+            break
+        left.tries -= 1
+        for inner in _UNPACKERS[found[0][:2]](memoryview(data)[found.start() :], left.bytes):
+            left.bytes -= len(inner)
+            yield inner
     for found in _PACKED_TEXT.finditer(data.translate(None, _BREAKS)):
         text = found[0][: len(found[0]) // 4 * 4]
         yield b64decode(text)
 
 
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    """One character of ASCII, from its number in hex or decimal."""
+    digits = found[0].lstrip(b"%=\\xu{&#X").rstrip(b";}")
+    code = int(digits) if found[0][:2] == b"&#" and found[0][2:3] not in b"xX" else int(digits, 16)
+    return bytes((code,)) if code < 128 else found[0]
+
+
 def _stream(start: Callable[[], "zlib._Decompress | bz2.BZ2Decompressor | lzma.LZMADecompressor"]) -> "_Unpacker":
-    def unpack(data: bytes) -> Iterator[bytes]:
+    def unpack(data: memoryview, most: int) -> Iterator[bytes]:
         # cut off or damaged, what came before counts
+        one, inner = start(), b""
         with suppress(*_DAMAGED):
-            yield start().decompress(data, _UNPACKED)
+            for at in range(0, len(data), _STEP):
+                inner += one.decompress(data[at : at + _STEP], most - len(inner))
+                if one.eof or len(inner) >= most:
+                    break
+        if inner:
+            yield inner
 
     return unpack
 
 
-def _archive(data: bytes) -> Iterator[bytes]:
-    left = _UNPACKED
+def _archive(data: memoryview, most: int) -> Iterator[bytes]:
     with suppress(*_DAMAGED), ZipFile(BytesIO(data)) as archive:
         for entry in archive.infolist():
             with archive.open(entry) as file:
-                inner = file.read(left)
-            left -= len(inner)
+                inner = file.read(max(0, most))
+            most -= len(inner)
             yield _bytes(entry.filename) + b"\n" + inner
 
 
-_Unpacker = Callable[[bytes], Iterator[bytes]]
+_Unpacker = Callable[[memoryview, int], Iterator[bytes]]
 
+_zlib = _stream(zlib.decompressobj)
+
+#: by the two bytes that each begins with
 _UNPACKERS: Mapping[bytes, _Unpacker] = {
     b"\x1f\x8b": _stream(lambda: zlib.decompressobj(wbits=31)),
-    b"\x78": _stream(zlib.decompressobj),
-    b"BZh": _stream(bz2.BZ2Decompressor),
-    b"\xfd7zXZ\x00": _stream(lzma.LZMADecompressor),
-    b"PK\x03\x04": _archive,
+    **dict.fromkeys((b"x\x01", b"x^", b"x\x9c", b"x\xda"), _zlib),
+    b"BZ": _stream(bz2.BZ2Decompressor),
+    b"\xfd7": _stream(lzma.LZMADecompressor),
+    b"PK": _archive,
 }

@@ -211,6 +211,32 @@ def test_commits_of_strangers_fail(scratch: ScratchFactory) -> None:
     assert detail == "commits by Test User <user@example.org>, not by codex <codex@agentpkg.invalid>"
 
 
+def test_a_sessions_commits_in_a_persons_name_fail_and_the_persons_own_do_not(scratch: ScratchFactory) -> None:
+    context = scene(scratch(), {"a": "1"})
+    agents = frozenset({"codex <codex@agentpkg.invalid>"})
+    theirs = replace(context, agents=agents, identities=context.identities | agents)
+    assert found(history.check(theirs), "identity").status == "pass"
+    forged = replace(theirs, sessions=((context.base, context.head),))
+    detail = found(history.check(forged), "identity").detail
+    assert detail == "a session made commits in the name of Test User <user@example.org>"
+
+
+@pytest.mark.parametrize(
+    ("message", "encoding", "said"),
+    [("feat(WP01): \x1b[2Jx", "utf-8", "control characters"), ("feat(WP01): a\u202eb", "utf-8", "control characters"),
+     ("feat(WP01): +ABs-", "UTF-7", "control characters"), ("feat(WP01): a\n\naudit-hash: 00", "utf-8", "Audit-Hash"),
+     ("feat(WP01): grüße 👩\u200d💻\n\n\tAudit-Hash is a trailer", "utf-8", "")],
+)  # fmt: skip
+def test_texts_that_act_on_their_reader_fail(scratch: ScratchFactory, message: str, encoding: str, said: str) -> None:
+    context = scene(scratch(), {"a": "1"})
+    tree, base = git(context.outside[0], "rev-parse", f"{context.head}^{{tree}}"), context.base
+    head = git(context.outside[0], "-c", f"i18n.commitEncoding={encoding}", "commit-tree", tree, "-p", base, "-m",
+        message,
+    )  # fmt: skip
+    told = [one.detail for one in history.check(replace(context, head=head)) if one.name == "commit texts"]
+    assert [said in one for one in told] == ([True] if said else [])
+
+
 def test_a_branch_without_commits_fails(scratch: ScratchFactory) -> None:
     repo = scratch()
     base = git(repo, "rev-parse", "main")

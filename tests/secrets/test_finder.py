@@ -18,10 +18,10 @@ RAW = VALUE.encode()
 FINDER = Finder({"OTHER": "swordfish-42-swordfish", "KEY": VALUE})
 
 
-def _zipped() -> bytes:
+def _zipped(content: bytes = b"key = " + RAW) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("inner.txt", f"key = {VALUE}\n")
+        archive.writestr("inner.txt", content)
     return out.getvalue()
 
 
@@ -52,6 +52,13 @@ SHAPES = {
     "xz": lzma.compress(RAW),
     "zip": _zipped(),
     "a zip in gzip": gzip.compress(_zipped()),
+    "gzip in a zip": _zipped(gzip.compress(RAW)),
+    "zlib in an image": b"\x89PNG\r\n\x1a\n\0\0\0\x30zTXtk\0\0" + zlib.compress(RAW) + b"crc.",
+    "base85": base64.b85encode(RAW + b"\n"),
+    "ascii85": base64.a85encode(RAW + b"\n"),
+    "half of it percent-encoded": "".join(c if n % 2 else f"%{ord(c):02x}" for n, c in enumerate(VALUE)).encode(),
+    "some of it as entities": "".join(f"&#{ord(c)};" if n % 3 else c for n, c in enumerate(VALUE)).encode(),
+    "some of it as escapes": "".join(c if n % 4 else f"\\u{{{ord(c):x}}}" for n, c in enumerate(VALUE)).encode(),
 }
 
 
