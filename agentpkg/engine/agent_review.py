@@ -154,7 +154,7 @@ class _Reviewer:
         project, row = self.project, self.row
         caps = budgets.from_plan(budgets.plan(project, project.read(row.feature), row.wp))
         spent = budgets.spent(budgets.usages(project.state, project.ledger, row.feature), row.wp)
-        return [limits.Spending(caps, lambda: spent)] if caps else []
+        return [limits.Spending(lambda: caps, lambda: spent)]
 
     def _hear(self, record: Any) -> None:
         if record["kind"] in ("text", "output"):

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.engine import budgets
+from agentpkg.engine import budgets, raising
 from agentpkg.engine.plan import SessionPlan
 from agentpkg.files import temporary_folder
 from agentpkg.ledger.ledger import Ledger
@@ -47,11 +47,10 @@ class Bounds:
 
     def chosen(self) -> list[limits.Limit]:
         """Those of the session, and those of all sessions together."""
-        caps = budgets.from_plan(self.plan.budget)
-        money = [limits.Spending(caps, self._spent_by_others)] if caps else []
+        money = limits.Spending(raising.Budgets(self.plan, self.ledger), self._spent_by_others)
         together = {name: bound for name, bound in self.plan.run_limits.items() if bound}
         whole = [limits.Whole(together, self.plan.session, self._others, self.disk)] if together else []
-        return [*limits.chosen(self.plan.limits, self.disk), *whole, *money]
+        return [*limits.chosen(self.plan.limits, self.disk), *whole, money]
 
     def _spent_by_others(self) -> dict[str, budgets.Amounts]:
         """What the feature's other sessions have used; while the ledger cannot say, what it said last."""

@@ -2,14 +2,17 @@
 
 import json
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
+import yaml
 
 from agentpkg import views
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import approvals, budgets, looking, retries
+from agentpkg.engine import approvals, budgets, looking, raising, retries
+from agentpkg.engine.plan import read_plan
 from tests.support import clis
 from tests.support.clis import agent_shop, committed
 from tests.support.engine_shop import Shop, ShopFactory
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 def _configure(shop: Shop, **sections: Any) -> None:
     path = shop.repo / ".kittify" / "config.yaml"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **sections}))
+    path.write_text(json.dumps({**yaml.safe_load(path.read_text()), **sections}))
 
 
 def _budget(shop: Shop) -> dict[str, Any]:
@@ -62,6 +65,20 @@ def test_what_was_used_counts_though_it_was_cut_off(shops: ShopFactory, model: M
     assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.BUDGET), row.reason
     told = _budget(shop)
     assert (told["spent"]["tokens"], told["unknown"]["tokens"]) == (1240, 0)
+
+
+def test_a_budget_that_is_raised_holds_for_the_session_that_works(shops: ShopFactory) -> None:
+    shop = shops()
+    _configure(shop, budget={"package": {"tokens": 1000}})
+    session = str(shop.implement("WP01").session)
+    now = raising.Budgets(read_plan(shop.state / "sessions" / session), shop.project.ledger)
+    assert now() == {"package": {"tokens": Decimal(1000)}}
+    _configure(shop, budget={"package": {"tokens": 5000}})
+    assert now() == {"package": {"tokens": Decimal(5000)}}
+    (shop.repo / "features" / shop.feature / "meta.yaml").write_text("budget: {tokens: 7000}\n")
+    assert now() == {"package": {"tokens": Decimal(5000)}, "feature": {"tokens": Decimal(7000)}}
+    (shop.repo / ".kittify" / "config.yaml").write_text("budget: nonsense\n")
+    assert now()["feature"] == {"tokens": Decimal(7000)}
 
 
 def test_by_policy_people_are_asked_for_more(shops: ShopFactory, model: ModelServer) -> None:

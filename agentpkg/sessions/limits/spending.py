@@ -18,11 +18,11 @@ class Spending:
     """What may be spent.
 
     Args:
-        caps: by scope and unit.
+        caps: gives them by scope and unit, as they are now.
         others: what was used without this session, by scope.
     """
 
-    caps: spending.Caps
+    caps: Callable[[], spending.Caps]
     others: Callable[[], Mapping[str, Amounts]]
     _next: float = 0.0
 
@@ -31,9 +31,12 @@ class Spending:
         if usage.ended or usage.now < self._next:
             return None
         self._next = usage.now + _LOOK
+        caps = self.caps()
+        if not caps:
+            return None
         own = spending.amounts(usage.used)
         spent = {"session": own, **{scope: _sum(own, known) for scope, known in self.others().items()}}
-        found = spending.over(self.caps, spent)
+        found = spending.over(caps, spent)
         return Breach("budget", str(found)) if found is not None else None
 
 
