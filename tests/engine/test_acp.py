@@ -3,17 +3,19 @@
 import pytest
 
 from agentpkg.core.model import State
-from tests.support.clis import agent_shop, claude_by_acp, committed, log_of, opencode
+from tests.support.clis import agent_shop, claude_by_acp, committed, gemini, log_of, opencode
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import ModelServer, Say, Turn, Write
 
 pytestmark = pytest.mark.slow
 
 
-AGENTS = {"claude-code-acp": claude_by_acp, "opencode": opencode}
+AGENTS = {"claude-code-acp": claude_by_acp, "opencode": opencode, "gemini": gemini}
 
 
-@pytest.fixture(params=["claude-code-acp", pytest.param("opencode", marks=pytest.mark.exhaustive)])
+@pytest.fixture(
+    params=["claude-code-acp", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("opencode", "gemini"))]
+)
 def shop(request: pytest.FixtureRequest, shops: ShopFactory, model: ModelServer) -> Shop:
     return agent_shop(
         shops, AGENTS[request.param](model.play()), agent={"constraints": {"forbidden_commands": ["cargo test"]}}

@@ -71,6 +71,12 @@ def opencode(url: str) -> dict[str, Any]:
     return {"harness": "acp", "command": [cli("opencode"), "acp"], "environment": environment}
 
 
+def gemini(url: str) -> dict[str, Any]:
+    """Gemini CLI over the Agent Client Protocol."""
+    environment = {"GEMINI_API_KEY": "sk-scripted", "GOOGLE_GEMINI_BASE_URL": url}
+    return {"harness": "acp", "command": [cli("gemini"), "--acp", "--skip-trust"], "environment": environment}
+
+
 def committed(wp: str = "WP01", more: str = "add it") -> Turn:
     """The turn in which a model commits everything."""
     return (Shell(f'git add -A && git commit -q -m "feat({wp}): {more}"'),)

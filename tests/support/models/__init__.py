@@ -1,6 +1,7 @@
 """A model endpoint on loopback that plays a script, for tests that drive real agent programs.
 
-It speaks the Anthropic Messages API, the OpenAI Responses API and OpenAI chat completions, all with streaming.
+It speaks the Anthropic Messages API, the OpenAI Responses API, OpenAI chat completions and Google's
+generateContent, all with streaming.
 """
 
 from tests.support.models.server import ModelServer, Request

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support.models import anthropic, chat, responses
+from tests.support.models import anthropic, chat, google, responses
 from tests.support.models.turns import Cut, Fail, Hang, Say, Tell, Turn
 
 #: the end of a request's path -> who answers it
 _DIALECTS: Mapping[str, Any] = {
     "/v1/messages": anthropic, "/v1/responses": responses, "/v1/chat/completions": chat,
+    ":streamGenerateContent": google, ":generateContent": google,
 }  # fmt: skip
 
 #: seconds after which a scripted silence ends by itself
@@ -127,9 +128,12 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
             path = self.path.partition("?")[0]
             name, _, rest = path.lstrip("/").partition("/")
-            if rest.endswith("count_tokens"):
-                self._plain(200, {"input_tokens": 1000})
+            if rest.endswith(("count_tokens", ":countTokens")):
+                self._plain(200, {"input_tokens": 1000, "totalTokens": 1000})
                 return
+            if rest.endswith(":streamGenerateContent"):
+                # Google's says so by its path alone
+                body["stream"] = True
             dialect = next((d for end, d in _DIALECTS.items() if f"/{rest}".endswith(end)), None)
             if dialect is None:
                 self._plain(404, {"error": {"message": f"no such endpoint: {path}"}})
