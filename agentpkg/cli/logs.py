@@ -12,6 +12,9 @@ from agentpkg.core.records import SessionRow
 from agentpkg.engine.project import Project
 from agentpkg.sessions import log
 
+#: of one record; with --json all of it is shown
+_MOST_LINES = 100
+
 
 @verb(
     """agentpkg logs WP02 --tail 20
@@ -79,4 +82,4 @@ def _print(records: Iterable[Mapping[str, Any]], speak: Speaker) -> None:
         return
     from agentpkg.cli import render, render_work
 
-    render.show(line for record in records for line in render_work.log_lines(record))
+    render.show(line for record in records for line in render_work.log_lines(record, _MOST_LINES))

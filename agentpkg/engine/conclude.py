@@ -75,6 +75,7 @@ class Found:
         adrift: somebody removed the worktree by hand: git knows no worktree in its place.
         snapshot: the commit that keeps uncommitted work, in the session's quarantine repository.
         uncommitted: how many paths were not committed.
+        astray: where commits are that are not on the branch, in words.
     """
 
     head: str | None = None
@@ -87,6 +88,7 @@ class Found:
     adrift: bool = False
     snapshot: str | None = None
     uncommitted: int = 0
+    astray: str | None = None
 
     @property
     def taken(self) -> bool:
@@ -162,6 +164,7 @@ def remembered_end(plan: SessionPlan, folder: Path) -> transition.End | None:
 def _judged(plan: SessionPlan, folder: Path, facts: Facts, found: Found) -> transition.End:
     facts = replace(
         facts, admitted=len(found.commits), refused=found.refused, unread=found.unread, uncommitted=found.uncommitted,
+        astray=found.astray,
         carried=plan.carried if found.refused is None else 0,
     )  # fmt: skip
     return _end(plan, folder, judge(facts), facts, found)
@@ -194,6 +197,7 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     found = Found(
         stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, reports)),
         adrift=seen.adrift, snapshot=snapshot, uncommitted=uncommitted,
+        astray=private.astray(Path(plan.private), plan.branch, (own[1], plan.old_head, plan.base)),
     )  # fmt: skip
     if found.stops:
         return found

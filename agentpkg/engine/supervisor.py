@@ -223,7 +223,9 @@ class Supervisor:
         for line in found.reports:
             self._note("notice", f"in the repository meanwhile: {line}")
         if row is not None and row.outcome is not None:
-            self._note("ended", f"{row.outcome}: {row.reason}" if row.reason else str(row.outcome))
+            # what took too long or was cancelled says so in its reason
+            told = (row.reason or "").partition(":")[0] == row.outcome
+            self._note("ended", str(row.reason if told else ": ".join(filter(None, [row.outcome, row.reason]))))
         self.log.close()
         client.poke(self.repository.state)
 

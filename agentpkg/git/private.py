@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from agentpkg.core.errors import Lacking
@@ -179,6 +179,23 @@ def private_tip(private: Path, branch: str) -> str | None:
     name = re.escape(os.fsencode(f"refs/heads/{branch}"))
     line = re.search(rb"^(" + _ID.pattern + rb") " + name + rb"$", packed, re.MULTILINE)
     return line[1].decode() if line else None
+
+
+def astray(private: Path, branch: str, known: Container[str | None]) -> str | None:
+    """Where work was committed that is not on the branch, in words; None where HEAD is as it should be.
+
+    Args:
+        private: as for :func:`private_tip`.
+        known: commits that are nobody's new work: the branch's tip, and where it began.
+    """
+    head = _read_below(private, ("HEAD",), 4096) or b""
+    named = re.fullmatch(rb"ref: refs/heads/([^\n\x00]+)\n?", head)
+    if named is not None:
+        name = os.fsdecode(named[1])
+        tip = private_tip(private, name) if name != branch else None
+        return f"on a branch of its own, {name!a}" if tip is not None and tip not in known else None
+    detached = _ID.fullmatch(head.rstrip(b"\n"))
+    return "on a detached HEAD" if detached and detached[0].decode() not in known else None
 
 
 def _read_below(root: Path, parts: Sequence[str], limit: int) -> bytes | None:

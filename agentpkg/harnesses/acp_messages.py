@@ -8,7 +8,7 @@ import json
 from typing import Any, Protocol
 
 #: the calls that a session makes, by the number each carries; prompts count on from the last
-INITIALIZE, SESSION, MODE, PROMPT = 1, 2, 3, 10
+INITIALIZE, SESSION, MODE, MODEL, PROMPT = 1, 2, 3, 4, 10
 
 
 class _Model(Protocol):
@@ -68,6 +68,22 @@ def set_mode(conversation: str, mode: str) -> bytes:
 
     params = SetSessionModeRequest(session_id=conversation, mode_id=mode)
     return _call(MODE, AGENT_METHODS["session_set_mode"], params)
+
+
+def set_model(conversation: str, model: str, option: str | None) -> bytes:
+    """Has the agent use a model.
+
+    Args:
+        option: the option of the session that the model is; None: the older way, which the SDK has no words for.
+    """
+    from acp import AGENT_METHODS
+    from acp.schema import SetSessionConfigOptionSelectRequest
+
+    if option is None:
+        params = {"sessionId": conversation, "modelId": model}
+        return _line({"id": MODEL, "method": "session/set_model", "params": params})
+    wanted = SetSessionConfigOptionSelectRequest(session_id=conversation, config_id=option, value=model)
+    return _call(MODEL, AGENT_METHODS["session_set_config_option"], wanted)
 
 
 def prompt(number: int, conversation: str, text: str) -> bytes:

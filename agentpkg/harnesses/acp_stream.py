@@ -2,7 +2,7 @@
 
 Tolerant where agents differ: calls that appear first as an update or twice, fields that are missing, updates and
 methods that nobody knows. The order is initialize, session/new or session/load, session/set_mode if a mode is wanted,
-session/prompt, and further prompts for what there is to say.
+what sets the model if one is, session/prompt, and further prompts for what there is to say.
 """
 
 import json
@@ -17,7 +17,7 @@ from agentpkg.harnesses import acp_messages as say
 from agentpkg.harnesses.acp_permission import answer, judge
 from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.faults import provider_message, retry_after
-from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
+from agentpkg.harnesses.programs import bounded, items, mapping, money, short, unknown, whole
 
 Said = Mapping[str, Any]
 Found = SessionEvent | Reply | Ask
@@ -51,6 +51,9 @@ class AcpReader:
         self._prompt, self._resume = (job.prompt, job.resume) if job else ("", None)
         self._worktree, self._scope = (job.worktree, job.scope) if job else ("/", Scope())
         self._mode, self._also = mode, also
+        self._model = job.model if job else None
+        #: what is still to be set before the first turn
+        self._wishes: list[bytes] = []
         self._conversation: str | None = None
         self._loading = False
         self._next, self._open = say.PROMPT, 0
@@ -154,7 +157,7 @@ class AcpReader:
             case "usage_update":
                 cost = mapping(update.get("cost"))
                 if cost.get("amount") is not None:
-                    self._usage[f"cost_{str(cost.get('currency') or 'usd').lower()}"] = str(cost["amount"])
+                    self._usage[f"cost_{str(cost.get('currency') or 'usd').lower()}"] = money(cost["amount"])
             case "user_message_chunk" | "available_commands_update" | "current_mode_update" | "session_info_update":
                 pass
             case _:
@@ -177,10 +180,11 @@ class AcpReader:
             yield from self._failed(error) if error else self._initialized(result)
         elif number == say.SESSION:
             yield from self._opened(error, result)
-        elif number == say.MODE:
+        elif number in (say.MODE, say.MODEL):
             if error:
-                yield SessionEvent("notice", f"mode {self._mode}: {mapping(error).get('message')}")
-            yield self._turn(self._prompt)
+                what = f"mode {self._mode}" if number == say.MODE else f"model {self._model}"
+                yield SessionEvent("notice", f"it does not take {what}: {_error_text(mapping(error))}")
+            yield self._onward()
         elif whole(number) >= say.PROMPT:
             self._open -= 1
             yield from self._failed(error) if error else self._ended_turn(result)
@@ -210,7 +214,23 @@ class AcpReader:
         model = str(mapping(result.get("models")).get("currentModelId") or "")
         data = {"conversation": self._conversation, "model": model}
         yield SessionEvent("session", f"conversation {self._conversation}", data)
-        yield Reply(say.set_mode(self._conversation, self._mode)) if self._mode else self._turn(self._prompt)
+        self._wishes = [say.set_mode(self._conversation, self._mode)] if self._mode else []
+        if self._model:
+            yield from self._wish_model(self._conversation, self._model, result)
+        yield self._onward()
+
+    def _wish_model(self, conversation: str, model: str, result: Said) -> Iterator[Found]:
+        """Agents tell how a model is chosen, if they let their clients choose."""
+        options = [mapping(one) for one in items(result.get("configOptions"))]
+        names = [str(one.get("id")) for one in options if "model" in (one.get("category"), one.get("id"))]
+        if names or result.get("models"):
+            self._wishes.append(say.set_model(conversation, model, next(iter(names), None)))
+        else:
+            yield SessionEvent("notice", f"it has no way to be told of model {model}, and uses its own")
+
+    def _onward(self) -> Reply:
+        """Sets the next of what is wished, then begins."""
+        return Reply(self._wishes.pop(0)) if self._wishes else self._turn(self._prompt)
 
     def _ended_turn(self, result: Said) -> Iterator[Found]:
         yield from self._spoken()

@@ -10,7 +10,7 @@ from agentpkg.core.records import SessionEvent
 from agentpkg.harnesses import claude_control
 from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.faults import provider_message, retry_after
-from agentpkg.harnesses.programs import bounded, items, mapping, short, telling, unknown, whole
+from agentpkg.harnesses.programs import bounded, items, mapping, money, short, telling, unknown, whole
 
 Said = Mapping[str, Any]
 
@@ -107,8 +107,10 @@ class ClaudeReader:
             yield SessionEvent("session", f"model {data['model']}, conversation {data['conversation']}", data)
         elif kind == "api_retry":
             self._retry = said
-            what = f"the model's provider answered {said.get('error_status')} ({said.get('error')})"
-            yield SessionEvent("notice", f"{what}; try {said.get('attempt')} of {said.get('max_retries')}")
+            status = said.get("error_status")
+            what = f"answered {status} ({said.get('error')})" if status else "did not answer, or broke off"
+            again = f"asked again ({said.get('attempt')} of {said.get('max_retries')})"
+            yield SessionEvent("notice", f"the model's provider {what}: {again}")
         else:
             yield unknown(said, f"system/{kind}")
 
@@ -133,7 +135,7 @@ class ClaudeReader:
                 data = {"id": str(block.get("tool_use_id")), "error": block.get("is_error") is True}
                 yield SessionEvent("tool_result", short(_plain(block.get("content"))), data)
             elif block.get("type") == "text":
-                yield SessionEvent("other", "user/text", {"event": short(str(block.get("text")))})
+                yield SessionEvent("notice", f"it was told by its program: {short(str(block.get('text')), 1000)}")
 
     def _rate_limit(self, info: Said) -> SessionEvent:
         if info.get("status") == "rejected":
@@ -207,7 +209,7 @@ def _denial(one: Said) -> str:
 def _usage(said: Said) -> dict[str, Any]:
     usage: dict[str, Any] = _counts(mapping(said.get("usage")))
     if said.get("total_cost_usd") is not None:
-        usage["cost_usd"] = str(said["total_cost_usd"])
+        usage["cost_usd"] = money(said["total_cost_usd"])
     if "num_turns" in said:
         usage["turns"] = whole(said["num_turns"])
     models = list(mapping(said.get("modelUsage")))

@@ -7,6 +7,7 @@ the parts of the private git dir that a commit needs read-only; a hook knows the
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from agentpkg.harnesses import guard, programs
 from agentpkg.harnesses.base import GIT_DIR, Agent, Job, Launch, Reader, SignIn
@@ -59,7 +60,7 @@ class CodexHarness(programs.Installed):
 
     def reader(self, job: Job | None = None) -> Reader:
         """Understands its JSON events."""
-        return CodexReader(job.used if job else {})
+        return CodexReader(job.used if job else {}, Path(job.private) if job else None)
 
 
 def _arguments(agent: Agent, job: Job) -> Iterator[str]:

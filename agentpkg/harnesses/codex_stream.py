@@ -3,9 +3,11 @@
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from agentpkg.core.records import SessionEvent
+from agentpkg.harnesses import mailbox
 from agentpkg.harnesses.base import Fault, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.faults import provider_message, retry_after
 from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
@@ -15,6 +17,9 @@ Said = Mapping[str, Any]
 #: the log lines, on standard error, by which it tells of calls that were refused; standard output has none
 _REFUSED = re.compile(r"ERROR codex_core::tools::router: error=(?:Command blocked by PreToolUse hook: )?(.*)")
 _REFUSALS = ("blocked by PreToolUse hook", "patch rejected", "rejected by user approval settings")
+
+#: what it warns of, and agentpkg has asked for: the hooks are agentpkg's own, and the user's
+_OURS = "--dangerously-bypass-hook-trust"
 
 _OLD_FLAG = re.compile(r"unexpected argument '(--[\w-]+)'|unknown configuration field `?([\w.]+)")
 _PROVIDER = re.compile(
@@ -34,10 +39,11 @@ class CodexReader:
 
     Args:
         before: what the conversation had used up before this session; the program counts over all of it.
+        private: the private git dir, where the hook tells what was used before the end of a turn.
     """
 
-    def __init__(self, before: Mapping[str, Any] | None = None) -> None:
-        self._before = before or {}
+    def __init__(self, before: Mapping[str, Any] | None = None, private: Path | None = None) -> None:
+        self._before, self._private = before or {}, private
         self._error: bool | None = None
         self._text = ""
         self._usage: dict[str, Any] = {}
@@ -94,8 +100,10 @@ class CodexReader:
 
     @property
     def used(self) -> Mapping[str, Any]:
-        """What its last turn told."""
-        return self._usage
+        """What its last turn told, or its hook since."""
+        told = self._used(mailbox.used(self._private)) if self._private else {}
+        more = whole(told.get("total_tokens")) > whole(self._usage.get("total_tokens"))
+        return told if more else self._usage
 
     def _item(self, what: str, item: Said) -> Iterator[SessionEvent]:
         done = what == "item.completed"
@@ -113,7 +121,8 @@ class CodexReader:
                 if done:
                     yield _change(item)
             case "error":
-                yield SessionEvent("notice", str(item.get("message")))
+                if _OURS not in str(item.get("message")):
+                    yield SessionEvent("notice", str(item.get("message")))
             case kind:
                 yield unknown(item, f"{what}/{kind}")
 
@@ -125,7 +134,7 @@ class CodexReader:
         if error is None and exit_code:
             error, text = True, self._start_failed()
         return StreamEnd(
-            error=error, text=short(text), usage=self._usage, denials=tuple(self._denials[-100:]),
+            error=error, text=short(text), usage=self.used, denials=tuple(self._denials[-100:]),
             fault=fault if error else "agent", retry_after=_wait(text) if error and fault == "provider" else None,
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +28,9 @@ TIMEOUT = 60
 
 #: tools of Claude Code and Codex that change nothing outside of the conversation, where a program asks about all
 _HARMLESS = frozenset(("update_plan", "view_image", "Read", "Glob", "Grep", "TodoWrite", "write_stdin"))
+
+#: bytes at the end of a transcript in which the newest count is
+_TAIL = 1 << 20
 
 #: found by its place, not through PYTHONPATH, and apart from whatever lies in the worktree
 _RUN = "import sys; sys.path.append(sys.argv.pop(1)); from agentpkg.harnesses.guard import main; main()"
@@ -54,7 +58,8 @@ def scope_text(scope: Scope, worktree: str, patience: int | None = None) -> str:
     """The file that the hook judges by.
 
     Args:
-        patience: seconds that it waits for a person itself; None: the program passes on what is asked.
+        patience: seconds that it waits for a person itself; None: the program passes on what is asked, and tells what
+            it uses, which the hook does where it has to wait.
     """
     return json.dumps({"worktree": worktree, "scope": scope.as_json(), "patience": patience})
 
@@ -102,11 +107,35 @@ def main() -> NoReturn:
     facts, call = json.loads(Path(sys.argv[1]).read_bytes()), json.loads(sys.stdin.buffer.read())
     tool, given = str(call["tool_name"]), call.get("tool_input") or {}
     word = judge(Scope.from_json(facts["scope"]), facts["worktree"], tool, given, call.get("cwd"))
+    if facts["patience"] is not None:
+        # what cannot be told is told at the end of the turn
+        with suppress(OSError, ValueError, TypeError):
+            _tell_used(facts["worktree"], call.get("transcript_path"))
     if word.decision == "ask" and facts["patience"] is not None:
         word = _ask(facts, tool, given, word.why)
     sys.stdout.write(json.dumps(decision(word)))
     sys.stdout.flush()
     sys.exit(0)
+
+
+def _tell_used(worktree: str, transcript: str) -> None:
+    """Codex counts in its transcript after every answer of the model, and on its stream at the end of a turn alone."""
+    from agentpkg.harnesses import mailbox
+
+    with open(transcript, "rb") as file:
+        file.seek(max(0, os.path.getsize(transcript) - _TAIL))
+        lines = file.read(_TAIL).splitlines()
+    found = (_count(line) for line in reversed(lines) if b'"token_count"' in line)
+    if (newest := next(filter(None, found), None)) is not None:
+        mailbox.tell_used(worktree, newest)
+
+
+def _count(line: bytes) -> Mapping[str, Any] | None:
+    """What an event counts; None where it counts nothing, or is half written."""
+    with suppress(ValueError, TypeError, KeyError):
+        counted: Mapping[str, Any] = json.loads(line)["payload"]["info"]["total_token_usage"]
+        return counted
+    return None
 
 
 def _ask(facts: Mapping[str, Any], tool: str, given: Mapping[str, Any], why: str) -> Word:

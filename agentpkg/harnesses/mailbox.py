@@ -1,4 +1,4 @@
-"""How a hook that has no other way asks a person: a file in the agent's private git dir, answered by another one.
+"""What a hook that has no stream of its own tells by files in the agent's private git dir: what it asks, what was used.
 
 The request lies where the agent may write, at every level of isolation. The answer lies in the session's own folder,
 which it may only read wherever the level has walls: it cannot answer itself there.
@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-#: below the private common dir: what is asked; below the harness's folder: the answers
-ASKED, ANSWERED = "agentpkg-asks", "answers"
+#: below the private common dir: what is asked, and what was used; below the harness's folder: the answers
+ASKED, USED, ANSWERED = "agentpkg-asks", "agentpkg-used.json", "answers"
 
 #: seconds between two looks for an answer
 _LOOK = 0.2
@@ -47,8 +47,30 @@ def ask(worktree: str, folder: str, said: Mapping[str, Any], patience: float) ->
     return {}
 
 
+def tell_used(worktree: str, used: Mapping[str, Any]) -> None:
+    """Tells what the agent has used so far. Raises :class:`OSError` where it may not write."""
+    place = _private(worktree) / USED
+    fresh = place.with_name(f".{USED}.{os.getpid()}")
+    fresh.write_text(json.dumps(used), encoding="utf-8")
+    fresh.rename(place)
+
+
+def used(private: Path) -> Mapping[str, Any]:
+    """What was told last; empty where nothing that can be read was."""
+    try:
+        folder = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    try:
+        return _read(folder, USED)
+    finally:
+        os.close(folder)
+
+
 def _private(worktree: str) -> Path:
     """The common git dir as the agent sees it: the private one."""
+    if Path(worktree, ".git").is_dir():
+        return Path(worktree, ".git")
     git = Path(worktree, ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()
     return Path(worktree, git).parent.parent
 

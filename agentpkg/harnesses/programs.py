@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from agentpkg.harnesses.base import Agent
 
 #: characters of one value of a tool's input, or of a result, that an event keeps
 LONGEST = 4_000
+
+#: the smallest part of an amount of money that is kept
+_CENTS = Decimal("0.000001")
 
 #: bytes of a project's own instructions
 _INSTRUCTIONS = 100_000
@@ -166,6 +170,16 @@ def telling(given: Mapping[str, Any]) -> str:
 def unknown(said: Mapping[str, Any], kind: str) -> SessionEvent:
     """An event that a harness does not know, kept as it is, within bounds."""
     return SessionEvent("other", kind, {"event": short(json.dumps(said, ensure_ascii=False, default=str))})
+
+
+def money(value: object) -> str:
+    """An amount of money out of JSON data as plain text, without what binary fractions add to it."""
+    try:
+        amount = Decimal(str(value)).quantize(_CENTS)
+    except InvalidOperation:
+        return str(value)
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def whole(value: object) -> int:

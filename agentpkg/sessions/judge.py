@@ -36,6 +36,7 @@ class Facts:
         refused: the finding for which admission refused its commits, else None.
         carried: commits on the branch beyond the target from earlier sessions that the environment ended, else 0.
         uncommitted: paths with changes that were not committed.
+        astray: where commits are that are not on the package's branch, in words; None: there are none.
         trouble: what kept the session from running at all (set-up, program, machine), else None.
         full: the disk that was full under the agent, else None.
         unread: it was the machine, not what the agent made, that kept its commits from being looked at.
@@ -50,6 +51,7 @@ class Facts:
     refused: str | None = None
     carried: int = 0
     uncommitted: int = 0
+    astray: str | None = None
     trouble: str | None = None
     full: Full | None = None
     unread: bool = False
@@ -151,8 +153,11 @@ def _without_commits(facts: Facts) -> Judgement | None:
     if facts.admitted + facts.carried > 0:
         return None
     parts = ["it ended without a commit"]
+    if facts.astray is not None:
+        parts = [f"it ended {facts.astray}, and without a commit on the package's branch: only what is there counts"]
     if facts.uncommitted:
-        parts.append(f"{facts.uncommitted} changed paths were left uncommitted")
+        paths = "1 changed path was" if facts.uncommitted == 1 else f"{facts.uncommitted} changed paths were"
+        parts.append(f"{paths} left uncommitted")
     if facts.end.denials:
         parts.append(f"{len(facts.end.denials)} calls were denied, the last: {facts.end.denials[-1]}")
     return Judgement(Outcome.FAILED, "no_commits", FailureClass.AGENT, "; ".join(parts))

@@ -58,13 +58,16 @@ def test_one_that_spends_past_the_budget_is_stopped_and_goes_on_when_it_is_raise
     assert shop.row("WP01").state is State.FOR_REVIEW, shop.row("WP01").reason
 
 
-def test_what_was_used_counts_though_it_was_cut_off(shops: ShopFactory, model: ModelServer) -> None:
-    url = model.play((Write("src/wp01.txt", "one\n"),), (Hang("stream"),))
-    shop = agent_shop(shops, clis.claude(url), settings={"budget": {"session": {"tokens": 1100}}})
+@pytest.mark.parametrize("agent", [clis.claude, clis.codex])
+def test_what_was_used_counts_though_it_was_cut_off(shops: ShopFactory, model: ModelServer, agent: Any) -> None:
+    look = (Shell("git status"),)
+    url = model.play((Write("src/wp01.txt", "one\n"),), look, look, (Hang("stream"),))
+    shop = agent_shop(shops, agent(url), settings={"budget": {"session": {"tokens": 1100}}})
     row = shop.implement("WP01")
     assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.BUDGET), row.reason
     told = _budget(shop)
-    assert (told["spent"]["tokens"], told["unknown"]["tokens"]) == (1240, 0)
+    # Codex is known to the end of the answer before the one whose call was put to the hook
+    assert (1040 < told["spent"]["tokens"] <= 3720, told["unknown"]["tokens"]) == (True, 0)
 
 
 def test_a_budget_that_is_raised_holds_for_the_session_that_works(shops: ShopFactory) -> None:

@@ -161,3 +161,23 @@ def test_errors_end_it_and_say_whose_they_are(talk: Talk) -> None:
 def test_one_that_goes_away_in_the_middle_has_failed(talk: Talk) -> None:
     talk.begin()
     assert talk.reader.end(0).error is True
+
+
+def test_a_model_is_asked_for_in_the_agents_own_way_before_the_first_turn(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, model="big")
+    talk(id=1, result={"protocolVersion": 1})
+    options = [{"id": "mode", "category": "mode"}, {"id": "llm", "category": "model"}]
+    (wish,) = talk(id=2, result={"sessionId": "c1", "configOptions": options})
+    assert wish["method"] == "session/set_config_option"
+    assert wish["params"] == {"sessionId": "c1", "configId": "llm", "value": "big"}
+    (prompt,) = talk(id=wish["id"], error={"code": -32602, "message": "no such model"})
+    assert prompt["method"] == "session/prompt"
+    assert talk.events[-1].text == "it does not take model big: no such model"
+    older = Talk(tmp_path, model="big")
+    older(id=1, result={"protocolVersion": 1})
+    (wish,) = older(id=2, result={"sessionId": "c1", "models": {"currentModelId": "small"}})
+    assert (wish["method"], wish["params"]) == ("session/set_model", {"sessionId": "c1", "modelId": "big"})
+    without = Talk(tmp_path, model="big")
+    (prompt,) = without.begin()
+    assert prompt["method"] == "session/prompt"
+    assert "no way to be told of model big" in without.events[-1].text

@@ -1,10 +1,13 @@
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentpkg.core.records import SessionEvent
+from agentpkg.core.scope import Scope
+from agentpkg.harnesses import guard, mailbox
 from agentpkg.harnesses.base import GIT_DIR
 from agentpkg.harnesses.codex import CodexHarness
 from agentpkg.harnesses.codex_stream import CodexReader
@@ -98,3 +101,23 @@ def test_its_sandbox_opens_what_a_commit_needs(tmp_path: Path) -> None:
 def test_a_conversation_is_gone_on_with(tmp_path: Path) -> None:
     argv = CodexHarness().launch(AGENT, job(tmp_path, resume="t1")).argv
     assert argv[1:4] == ("exec", "resume", "t1")
+
+
+def test_its_hook_tells_what_was_used_before_the_end_of_a_turn(tmp_path: Path) -> None:
+    private = tmp_path / "git"
+    (private / "worktrees" / "one").mkdir(parents=True)
+    (tmp_path / ".git").write_text(f"gitdir: {private}/worktrees/one\n")
+    counts = [{"input_tokens": n, "output_tokens": 1} for n in (900, 1900)]
+    lines = [json.dumps({"payload": {"type": "token_count", "info": {"total_token_usage": one}}}) for one in counts]
+    (tmp_path / "transcript").write_text("\n".join([*lines, '{"payload": "token_count"', "more"]))
+    (tmp_path / "scope.json").write_text(guard.scope_text(Scope(), str(tmp_path), 1))
+    call = {"tool_name": "Bash", "tool_input": {"command": "true"}, "cwd": str(tmp_path)}
+    hook = guard.command(str(tmp_path / "scope.json"))
+    reader = CodexReader({"input_tokens": 400}, private)
+    for transcript in (tmp_path / "transcript", tmp_path / "none"):
+        said = json.dumps({**call, "transcript_path": str(transcript)})
+        done = subprocess.run(["/bin/sh", "-c", hook], input=said, capture_output=True, text=True, check=True)
+        assert '"permissionDecision": "allow"' in done.stdout
+        assert reader.used == {"input_tokens": 1500, "output_tokens": 1, "total_tokens": 1501}
+    (private / mailbox.USED).write_text('{"input_tokens": "lots"')
+    assert reader.end(-9).usage == {}

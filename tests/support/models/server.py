@@ -151,6 +151,10 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
                 server.hang()
             elif body.get("stream"):
                 self._stream(dialect, body, turn)
+            elif isinstance(turn[-1], Cut | Hang):
+                if isinstance(turn[-1], Hang):
+                    server.hang()
+                self._break()
             else:
                 self._plain(200, dialect.whole(body, turn))
 
