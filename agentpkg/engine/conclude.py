@@ -197,7 +197,7 @@ def _gather(desk: Desk, plan: SessionPlan, folder: Path, redactor: Redactor | No
     found = Found(
         stops=tuple(map(safe.redact, seen.stops)), reports=tuple(map(safe.redact, reports)),
         adrift=seen.adrift, snapshot=snapshot, uncommitted=uncommitted,
-        astray=private.astray(Path(plan.private), plan.branch, (own[1], plan.old_head, plan.base)),
+        astray=_astray(desk, plan, (own[1], plan.old_head, plan.base)),
     )  # fmt: skip
     if found.stops:
         return found
@@ -268,6 +268,12 @@ def _foreign(desk: Desk, plan: SessionPlan) -> list[str]:
             tips.append(private.private_tip(where, package.branch))
     mine = {plan.old_head, plan.base}
     return [tip for tip in tips if tip is not None and tip not in mine]
+
+
+def _astray(desk: Desk, plan: SessionPlan, known: tuple[str | None, ...]) -> str | None:
+    with suppress(Lacking):
+        return private.astray(private.git_dir(desk.repository, plan.worktree, Path(plan.private)), plan.branch, known)
+    return None
 
 
 def _snapshot(desk: Desk, plan: SessionPlan, folder: Path) -> tuple[str | None, int]:

@@ -181,18 +181,18 @@ def private_tip(private: Path, branch: str) -> str | None:
     return line[1].decode() if line else None
 
 
-def astray(private: Path, branch: str, known: Container[str | None]) -> str | None:
-    """Where work was committed that is not on the branch, in words; None where HEAD is as it should be.
+def astray(git_dir: Path, branch: str, known: Container[str | None]) -> str | None:
+    """Where a worktree's HEAD is instead of on its branch, in words; None where nothing can be missed there.
 
     Args:
-        private: as for :func:`private_tip`.
+        git_dir: what :func:`git_dir` gives.
         known: commits that are nobody's new work: the branch's tip, and where it began.
     """
-    head = _read_below(private, ("HEAD",), 4096) or b""
+    head = _read_below(git_dir, ("HEAD",), 4096) or b""
     named = re.fullmatch(rb"ref: refs/heads/([^\n\x00]+)\n?", head)
     if named is not None:
         name = os.fsdecode(named[1])
-        tip = private_tip(private, name) if name != branch else None
+        tip = private_tip(git_dir.parent.parent, name) if name != branch else None
         return f"on a branch of its own, {name!a}" if tip is not None and tip not in known else None
     detached = _ID.fullmatch(head.rstrip(b"\n"))
     return "on a detached HEAD" if detached and detached[0].decode() not in known else None

@@ -28,6 +28,9 @@ _MOST_REASONS = 5
 #: the protocol's code for "sign in first"
 _SIGN_IN = -32000
 
+#: kinds of errors that the adapters of Claude Code tell: its model's provider refused, or was out of reach
+_REFUSED = ("rate_limit", "server_error", "overloaded")
+
 _COUNTS = {"inputTokens": "input_tokens", "outputTokens": "output_tokens", "cachedReadTokens": "cached_input_tokens",
            "cachedWriteTokens": "cache_written_tokens", "thoughtTokens": "reasoning_tokens"}  # fmt: skip
 
@@ -59,6 +62,8 @@ class AcpReader:
         self._next, self._open = say.PROMPT, 0
         self._chunks: dict[str, list[str]] = {"text": [], "thinking": []}
         self._reasons: list[str] = []
+        #: the kind of each call, and what was last told of it
+        self._calls: dict[str, tuple[str, str]] = {}
         #: what is asked of a person, by the request's id as text
         self._asked_for: dict[str, tuple[Any, Said]] = {}
         self._told_reasons = 0
@@ -148,7 +153,7 @@ class AcpReader:
         yield from self._spoken()
         match kind:
             case "tool_call" | "tool_call_update":
-                yield _tool(update)
+                yield from self._tool(update)
             case "plan":
                 lines = [
                     f"{mapping(e).get('status')}: {mapping(e).get('content')}" for e in items(update.get("entries"))
@@ -160,8 +165,20 @@ class AcpReader:
                     self._usage[f"cost_{str(cost.get('currency') or 'usd').lower()}"] = money(cost["amount"])
             case "user_message_chunk" | "available_commands_update" | "current_mode_update" | "session_info_update":
                 pass
+            case "config_option_update":
+                pass
             case _:
                 yield unknown(update, kind)
+
+    def _tool(self, update: Said) -> Iterator[SessionEvent]:
+        """A call is told in pieces, some of which say nothing new."""
+        number = str(update.get("toolCallId"))
+        kind, text = self._calls.get(number, ("tool", ""))
+        kind = str(update.get("kind") or kind)
+        event = _tool(update, kind)
+        if event.kind == "tool_result" or (event.text and event.text != text):
+            self._calls[number] = kind, event.text
+            yield event
 
     def _spoken(self) -> Iterator[SessionEvent]:
         """What was said in pieces, as whole events."""
@@ -254,14 +271,16 @@ class AcpReader:
         counts = {name: whole(usage.get(key)) for key, name in _COUNTS.items() if key in usage}
         quota = mapping(mapping(mapping(result.get("_meta")).get("quota")).get("token_count"))
         counts |= {key: whole(quota[key]) for key in ("input_tokens", "output_tokens") if key in quota}
-        for name, count in counts.items():
+        # a turn that was cut off tells nothing but zeros
+        for name, count in counts.items() if any(counts.values()) else ():
             self._usage[name] = whole(self._usage.get(name)) + count
 
     def _failed(self, error: Any) -> Iterator[Found]:
         yield from self._spoken()
         text = _error_text(mapping(error))
-        code = mapping(error).get("code")
-        fault: Fault = "provider" if provider_message([text]) else "environment" if code == _SIGN_IN else "agent"
+        code, kind = mapping(error).get("code"), mapping(mapping(error).get("data")).get("errorKind")
+        refused = kind in _REFUSED or provider_message([text])
+        fault: Fault = "provider" if refused else "environment" if code == _SIGN_IN else "agent"
         self._end = StreamEnd(error=True, text=short(text), fault=fault, retry_after=retry_after([text], time.time()))
         yield SessionEvent("notice", short(text, 1000))
         if self._open <= 0:
@@ -291,7 +310,7 @@ def _title(params: Said) -> str:
     return short(str(call.get("title") or call.get("toolCallId") or "a call"), 300)
 
 
-def _tool(update: Said) -> SessionEvent:
+def _tool(update: Said, kind: str) -> SessionEvent:
     number, status = str(update.get("toolCallId")), str(update.get("status") or "")
     if status in ("completed", "failed"):
         texts = [_content(mapping(part)) for part in items(update.get("content"))]
@@ -299,7 +318,7 @@ def _tool(update: Said) -> SessionEvent:
         return SessionEvent("tool_result", short(text), {"id": number, "error": status == "failed"})
     places = [str(mapping(place).get("path")) for place in items(update.get("locations"))]
     text = str(update.get("title") or ", ".join(places))
-    data = {"id": number, "tool": str(update.get("kind") or "tool"), "input": bounded(update.get("rawInput") or {})}
+    data = {"id": number, "tool": kind, "input": bounded(update.get("rawInput") or {})}
     return SessionEvent("tool", short(text, 500), data)
 
 
@@ -312,6 +331,6 @@ def _content(part: Said) -> str:
 def _error_text(error: Said) -> str:
     data = error.get("data")
     more = data if isinstance(data, str) else mapping(data).get("message") or mapping(data).get("details") or ""
-    if not more and data:
+    if not more and data and "errorKind" not in data:
         more = json.dumps(data, default=str)
     return ": ".join(part for part in (str(error.get("message") or "it failed"), str(more)) if part)

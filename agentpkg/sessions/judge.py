@@ -156,8 +156,11 @@ def _without_commits(facts: Facts) -> Judgement | None:
     if facts.astray is not None:
         parts = [f"it ended {facts.astray}, and without a commit on the package's branch: only what is there counts"]
     if facts.uncommitted:
-        paths = "1 changed path was" if facts.uncommitted == 1 else f"{facts.uncommitted} changed paths were"
-        parts.append(f"{paths} left uncommitted")
+        parts.append(f"{_were(facts.uncommitted, 'changed path')} left uncommitted")
     if facts.end.denials:
-        parts.append(f"{len(facts.end.denials)} calls were denied, the last: {facts.end.denials[-1]}")
+        parts.append(f"{_were(len(facts.end.denials), 'call')} denied, the last: {facts.end.denials[-1]}")
     return Judgement(Outcome.FAILED, "no_commits", FailureClass.AGENT, "; ".join(parts))
+
+
+def _were(count: int, what: str) -> str:
+    return f"1 {what} was" if count == 1 else f"{count} {what}s were"

@@ -6,7 +6,7 @@ import pytest
 
 from agentpkg.core.errors import Lacking
 from agentpkg.git.fingerprint import compare, take
-from agentpkg.git.private import is_entered, leave, make_private, private_tip
+from agentpkg.git.private import astray, git_dir, is_entered, leave, make_private, private_tip
 from agentpkg.git.worktrees import changes, record_provided
 from tests.git.support import BRANCH, Package, package, plant
 from tests.support.repos import ScratchFactory, commit, git
@@ -34,6 +34,13 @@ def test_the_agent_commits_without_touching_the_repository(own: Package) -> None
     tip = commit(own.worktree, {"new": "x"}, "feat: new")
     assert git(own.worktree, "log", "-1", "--format=%an <%ae> %cn") == "replay <replay@agentpkg.invalid> replay"
     assert private_tip(private, BRANCH) == tip
+    place = git_dir(own.repo, own.worktree, private)
+    git(own.worktree, "checkout", "-q", "--detach")
+    assert astray(place, BRANCH, (tip,)) is None
+    commit(own.worktree, {"new": "y"}, "feat: elsewhere")
+    assert astray(place, BRANCH, (tip,)) == "on a detached HEAD"
+    git(own.worktree, "checkout", "-q", "-b", "mine")
+    assert astray(place, BRANCH, (tip,)) == "on a branch of its own, 'mine'"
     assert _all_bytes(own.repo.common_dir) == before
     assert own.tip == own.base
 

@@ -181,3 +181,18 @@ def test_a_model_is_asked_for_in_the_agents_own_way_before_the_first_turn(tmp_pa
     (prompt,) = without.begin()
     assert prompt["method"] == "session/prompt"
     assert "no way to be told of model big" in without.events[-1].text
+
+
+def test_a_call_is_told_once_and_an_error_by_its_kind(talk: Talk) -> None:
+    talk.begin()
+    talk.update("tool_call", toolCallId="t1", kind="execute", title="git status")
+    talk.update("tool_call_update", toolCallId="t1", status="in_progress")
+    talk.update("tool_call_update", toolCallId="t1", title="git status")
+    talk.update("tool_call_update", toolCallId="t1", title="git status -s")
+    talk.update("config_option_update", configOptions=[])
+    told = [(event.kind, event.data.get("tool"), event.text) for event in talk.events if event.kind != "session"]
+    assert told == [("tool", "execute", "git status"), ("tool", "execute", "git status -s")]
+    talk(id=10, error={"code": -32603, "message": "connection dropped", "data": {"errorKind": "server_error"}})
+    end = talk.reader.end(0)
+    assert (end.error, end.fault, end.text) == (True, "provider", "connection dropped")
+    assert end.usage == {}

@@ -67,7 +67,11 @@ def test_the_detail_says_what_a_person_needs() -> None:
     assert judge(Facts(end=StreamEnd(True, "bad key"), exit_code=2)).detail == "exit code 2: bad key"
     assert judge(Facts(end=denied, uncommitted=3)).detail == (
         "it ended without a commit; 3 changed paths were left uncommitted; "
-        "1 calls were denied, the last: Bash(git commit)"
+        "1 call was denied, the last: Bash(git commit)"
+    )
+    assert judge(Facts(astray="on a detached HEAD", uncommitted=1)).detail == (
+        "it ended on a detached HEAD, and without a commit on the package's branch: only what is there counts; "
+        "1 changed path was left uncommitted"
     )
     assert judge(Facts(refused="src/x: a link that leaves the tree")).detail == "src/x: a link that leaves the tree"
 
