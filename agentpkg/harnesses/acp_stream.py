@@ -278,9 +278,7 @@ class AcpReader:
     def _failed(self, error: Any) -> Iterator[Found]:
         yield from self._spoken()
         text = _error_text(mapping(error))
-        code, kind = mapping(error).get("code"), mapping(mapping(error).get("data")).get("errorKind")
-        refused = kind in _REFUSED or provider_message([text])
-        fault: Fault = "provider" if refused else "environment" if code == _SIGN_IN else "agent"
+        fault = _fault(mapping(error), text)
         self._end = StreamEnd(error=True, text=short(text), fault=fault, retry_after=retry_after([text], time.time()))
         yield SessionEvent("notice", short(text, 1000))
         if self._open <= 0:
@@ -303,6 +301,15 @@ class AcpReader:
         fault: Fault = "provider" if provider_message([text]) else "agent"
         after = retry_after([text], time.time())
         return StreamEnd(True, short(text), self._usage, denials, fault, after)
+
+
+def _fault(error: Said, text: str) -> Fault:
+    """Whose it is; Gemini puts the status of HTTP where the protocol's own codes are negative."""
+    code = error.get("code")
+    refused = mapping(error.get("data")).get("errorKind") in _REFUSED or code == 429 or 500 <= whole(code) < 600
+    if refused or provider_message([text]):
+        return "provider"
+    return "environment" if code in (_SIGN_IN, 401, 403) else "agent"
 
 
 def _title(params: Said) -> str:
@@ -333,4 +340,6 @@ def _error_text(error: Said) -> str:
     more = data if isinstance(data, str) else mapping(data).get("message") or mapping(data).get("details") or ""
     if not more and data and "errorKind" not in data:
         more = json.dumps(data, default=str)
-    return ": ".join(part for part in (str(error.get("message") or "it failed"), str(more)) if part)
+    status = whole(error.get("code"))
+    said = f"the model's provider answered {status}" if status >= 400 else ""
+    return ": ".join(part for part in (said, str(error.get("message") or "it failed"), str(more)) if part)

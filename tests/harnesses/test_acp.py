@@ -195,4 +195,7 @@ def test_a_call_is_told_once_and_an_error_by_its_kind(talk: Talk) -> None:
     talk(id=10, error={"code": -32603, "message": "connection dropped", "data": {"errorKind": "server_error"}})
     end = talk.reader.end(0)
     assert (end.error, end.fault, end.text) == (True, "provider", "connection dropped")
+    talk(id=10, error={"code": 500, "message": "terminated"})
+    end = talk.reader.end(0)
+    assert (end.fault, end.text) == ("provider", "the model's provider answered 500: terminated")
     assert end.usage == {}

@@ -59,13 +59,12 @@ def whole(body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
 
 def _of(schema: Mapping[str, Any]) -> Any:
     """Something that fits a schema: side requests ask for choices."""
-    if schema.get("type") == "object":
+    kind = str(schema.get("type")).lower()
+    if kind == "object":
         return {name: _of(one) for name, one in schema.get("properties", {}).items()}
-    return (
-        schema["enum"][0]
-        if "enum" in schema
-        else {"number": 0, "integer": 0, "boolean": False}.get(str(schema.get("type")), "ok")
-    )
+    if "enum" in schema:
+        return schema["enum"][0]
+    return {"number": 0, "integer": 0, "boolean": False}.get(kind, "ok")
 
 
 def _answer(parts: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
