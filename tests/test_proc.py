@@ -276,6 +276,36 @@ def test_adopted_children_are_waited_for_and_its_own_are_left_to_who_started_the
     subprocess.run([sys.executable, "-c", _ADOPTS], check=True, timeout=20)
 
 
+#: forks and ends at once, again and again, in a session and without the mark of what started it
+_HOPS = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    if os.fork():
+        os._exit(0)
+"""
+
+_CHASES = """
+import sys
+from pathlib import Path
+from agentpkg.proc import Child, become_subreaper, chase_adopted
+from tests.support.wait import until
+become_subreaper()
+child = Child([sys.executable, "-c", sys.argv[1]], env={}, cwd=Path())
+until(lambda: child.exit_code == 0)
+assert child.kill(adopted=True) == []
+assert not chase_adopted()
+"""
+
+
+@LINUX
+def test_what_forks_faster_than_the_table_is_read_is_ended_too() -> None:
+    subprocess.run([sys.executable, "-c", _CHASES, _HOPS], check=True, timeout=20)
+
+
 @LINUX
 def test_a_process_without_a_session_of_its_namespace_is_found(tmp_path: Path) -> None:
     """In a pid namespace whose starter stayed outside, as containers have it, the session's number is 0."""

@@ -2,7 +2,7 @@
 
 from agentpkg.proc.child import Child, default_signals, detached, spawn_detached, tell_detached
 from agentpkg.proc.load import Load, Meter, fair_memory, tasks
-from agentpkg.proc.own import own, reap_adopted, start_own
+from agentpkg.proc.own import chase_adopted, own, reap_adopted, start_own
 from agentpkg.proc.pen import Pen, make_pen, penned
 from agentpkg.proc.rlimits import PerProcess, per_process
 from agentpkg.proc.run import Kept, Result, run
@@ -36,6 +36,7 @@ __all__ = [
     "alive",
     "become_subreaper",
     "carries",
+    "chase_adopted",
     "default_signals",
     "descendants",
     "detached",

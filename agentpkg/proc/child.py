@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agentpkg.core.errors import Lacking
-from agentpkg.proc.own import own, start_own
+from agentpkg.proc.own import chase_adopted, own, start_own
 from agentpkg.proc.tree import Process, descendants, kill_all, look, members, table
 
 #: bytes read from a pipe at once
@@ -189,7 +189,9 @@ class Child:
 
     def kill(self, mark: str | None = None, *, adopted: bool = False, spare: Collection[int] = ()) -> list[Process]:
         """Kills its whole tree (arguments as in :meth:`left`); gives what survived."""
-        survivors = kill_all(lambda: self.left(mark, adopted=adopted, spare=spare))
+        survivors = kill_all(
+            lambda: self.left(mark, adopted=adopted, spare=spare), chase=lambda: adopted and chase_adopted(spare)
+        )
         if not any(process.pid == self.pid for process in survivors):
             self._process.wait()
         return survivors

@@ -5,13 +5,18 @@ it; the exit codes of the others are taken here, or they would stay in the proce
 """
 
 import os
+import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from agentpkg.proc.tree import look
+from agentpkg.proc.tree import look, read_proc
+
+#: times in a row that no adopted child is seen before there is none
+_QUIET = 3
 
 #: held while a child is started, so that nobody meets one that is not known yet
 _starting = threading.Lock()
@@ -50,6 +55,40 @@ def reap_adopted(pids: Iterable[int]) -> None:
             if found is not None and found.zombie and found.parent == os.getpid():
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
+
+
+def chase_adopted(spare: Container[int] = (), seconds: float = 5.0) -> bool:
+    """Kills the caller's adopted children until there are none; gives whether there was any.
+
+    What forks and ends at once, again and again, is never met in the process table, which takes long to read. But its
+    newest link is always a child of the subreaper above it, and those the kernel lists at once (proc(5)). Where it
+    lists none nothing is done.
+
+    Args:
+        spare: pids that are left alone.
+        seconds: after which this gives up.
+    """
+    deadline, met, quiet = time.monotonic() + seconds, False, 0
+    # the list may leave out one of several that come and go while it is read
+    while quiet < _QUIET and time.monotonic() < deadline:
+        adopted = [pid for pid in _children() if pid not in spare]
+        with _starting:
+            adopted = [pid for pid in adopted if pid not in _waited_for()]
+        met, quiet = met or bool(adopted), 0 if adopted else quiet + 1
+        for pid in adopted:
+            # nobody else's until it is waited for
+            with suppress(ProcessLookupError, PermissionError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+    return met
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):
+        for task in os.listdir("/proc/self/task"):
+            found += map(int, read_proc(f"/proc/self/task/{task}/children").split())
+    return found
 
 
 def _waited_for() -> set[int]:

@@ -279,16 +279,21 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def kill_all(find: Callable[[], list[Process]], seconds: float = 5.0) -> list[Process]:
+def kill_all(
+    find: Callable[[], list[Process]], seconds: float = 5.0, chase: Callable[[], bool] = lambda: False
+) -> list[Process]:
     """Kills what ``find`` finds, again and again, until it finds nothing.
 
     Everything is stopped before it is killed, so that nothing forks faster than it is found.
+
+    Args:
+        chase: ends what ``find`` is too slow for; says whether there was any.
 
     Returns:
         What still lived after ``seconds``; empty as a rule.
     """
     deadline = time.monotonic() + seconds
-    while found := find():
+    while (found := find()) or chase():
         if time.monotonic() > deadline:
             return found
         for process in found:

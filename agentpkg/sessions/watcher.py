@@ -21,6 +21,7 @@ from agentpkg.proc import (
     ProcessIdentity,
     alive,
     become_subreaper,
+    chase_adopted,
     default_signals,
     identity,
     kill_all,
@@ -95,7 +96,7 @@ def _watch(supervisor: int, mark: str, pipe: int, seconds: float | None) -> None
     told = _until_closed(0, seconds, lambda: pass_on(signal.SIGCONT, None))
     _, status = os.waitpid(supervisor, 0)
     spare = _spared(told)
-    kill_all(lambda: members(os.getpid(), mark, spare))
+    kill_all(lambda: members(os.getpid(), mark, spare), chase=lambda: chase_adopted(spare))
     kill_marked(mark, spare=spare)
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else 128 - code)
