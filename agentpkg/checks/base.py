@@ -172,6 +172,7 @@ class ReviewContext:
         environment: variables for command checks on top of the allow-list; never secrets.
         refs: more refs for the copies' git, full names to object ids (tags, for tools that derive versions).
         walls: what commands run behind; None: behind nothing.
+        carried: other branches' tips that the branch has, and whose work the target has in other commits.
         batch: those that the commands run for at once, and on which commit; None: for this one, on its candidate.
     """
 
@@ -193,6 +194,7 @@ class ReviewContext:
     environment: Mapping[str, str] = field(default_factory=dict)
     refs: Mapping[str, str] = field(default_factory=dict)
     walls: Enclosure | None = None
+    carried: tuple[str, ...] = ()
     batch: Batch | None = None
 
 

@@ -17,7 +17,7 @@ _SUBJECT = 1000
 
 def check(context: ReviewContext) -> list[Finding]:
     """Commit convention, identity and history of the branch."""
-    commits = diff.commits(context.control, context.head, context.base)
+    commits = diff.commits(context.control, context.head, context.base, *context.carried)
     if not commits:
         return [Finding(GOVERNANCE, "history", "fail", "the branch has no commit that the target does not have")]
     return [_convention(context, commits), *_texts(commits), _identity(context, commits), _history(commits)]

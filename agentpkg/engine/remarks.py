@@ -8,7 +8,7 @@ from agentpkg.git import candidate
 
 def on(project: Project, row: PackageRow, made: candidate.Candidate, level: str) -> list[Finding]:
     """The remarks on a candidate whose commands ran at this level."""
-    return [_isolation(project, row, level), *_united(made)]
+    return [_isolation(project, row, level), *_united(made), *_carried(made)]
 
 
 def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
@@ -17,6 +17,14 @@ def _isolation(project: Project, row: PackageRow, level: str) -> Finding:
     made = session.isolation if session is not None else None
     detail = f"made at level {made or 'unknown'}, checked at {level}"
     return Finding(GOVERNANCE, "isolation", "pass", detail, {"session": made, "checks": level})
+
+
+def _carried(made: candidate.Candidate) -> list[Finding]:
+    """What the branch has of packages that landed in other commits."""
+    if not made.carried:
+        return []
+    detail = f"the target has the work of {named(list(made.carried))} in other commits: it is not brought again"
+    return [Finding("merge", "carried over", "pass", detail, {"carried": list(made.carried)})]
 
 
 def _united(made: candidate.Candidate) -> list[Finding]:

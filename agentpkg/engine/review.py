@@ -17,7 +17,7 @@ from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import State, Verdict, WorkPackage
 from agentpkg.core.patterns import Patterns
 from agentpkg.core.records import CheckResult, PackageRow, ReviewRow
-from agentpkg.engine import approvals, collisions, frozen, regenerating, remarks, transition
+from agentpkg.engine import approvals, carrying, collisions, frozen, regenerating, remarks, transition
 from agentpkg.engine.enclosure import enclosure, went
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
@@ -283,8 +283,9 @@ def make_candidate(
     merge = project.settings.merge
     union = Patterns(merge.union) if merge.union else ()
     return candidate.make(
-        project.control, base, head, merge.strategy, text, project.user, union=union, as_target=as_target
-    )
+        project.control, base, head, merge.strategy, text, project.user, union=union, as_target=as_target,
+        carried=carrying.carried(project, row, head, base),
+    )  # fmt: skip
 
 
 def context(project: Project, row: PackageRow, package: WorkPackage, made: candidate.Candidate) -> ReviewContext:
@@ -300,7 +301,7 @@ def context(project: Project, row: PackageRow, package: WorkPackage, made: candi
     return ReviewContext(
         feature=row.feature, wp=package, control=project.control,
         outside=(project.work_tree, project.repository.common_dir), base=made.base, head=made.head,
-        candidate=made.commit, target=feature.target,
+        candidate=made.commit, target=feature.target, carried=made.carried,
         definitions=definitions(project.settings, project.policy, package, frozen.digests(project, row)),
         identities=agents | {_person(user)}, agents=agents,
         sessions=tuple((one.old_head, one.new_head) for one in sessions if one.new_head),

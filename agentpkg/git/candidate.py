@@ -37,6 +37,7 @@ class Candidate:
         changes_nothing: its tree is the target's own: everything is there already.
         united: files in which both sides' additions were kept.
         renewed: files whose content was made anew.
+        carried: other branches' tips that its own has, and whose work the target has in other commits.
     """
 
     commit: str
@@ -46,6 +47,7 @@ class Candidate:
     changes_nothing: bool = False
     united: tuple[str, ...] = ()
     renewed: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def message(*, feature: str, wp: str, title: str, agent: str, session: str, cycl
 def make(
     control: Git, target_tip: str, head: str, strategy: Strategy, message: str, identity: Identity,
     now: datetime | None = None, union: Container[str] = (), as_target: Container[str] = (),
+    carried: Sequence[str] = (),
 ) -> Candidate | Conflict:  # fmt: skip
     """Makes the candidate for ``head`` on ``target_tip``. The same arguments give the same commit.
 
@@ -89,18 +92,24 @@ def make(
         identity: author (but of rebased commits) and committer.
         now: the commit's time, with a time zone; None: now.
         as_target: files that are as the target has them where they are in conflict.
+        carried: branch tips that the target has the work of in other commits, by a squash or rebase: what ``head`` has
+            of them is not brought again, nor in conflict with it.
         union: the files in which additions of both sides at one place are kept, and are no conflict.
 
     Raises:
         GitFailed: one of the commits is missing, or they have no common history.
     """
     now = now or datetime.now().astimezone()
-    maker = _Maker(control, identity, f"{int(now.timestamp())} {now:%z}", union, as_target)
+    maker = _Maker(control, identity, f"{int(now.timestamp())} {now:%z}", union, as_target, tuple(carried))
     if strategy == "rebase":
         made = maker.rebase(target_tip, head, message)
     else:
         made = maker.merge(target_tip, head, message, (target_tip, head) if strategy == "merge" else (target_tip,))
-    return made if isinstance(made, Conflict) else replace(made, united=tuple(sorted(maker.united)))
+    return (
+        made
+        if isinstance(made, Conflict)
+        else replace(made, united=tuple(sorted(maker.united)), carried=tuple(carried))
+    )
 
 
 def renew(control: Git, made: Candidate, files: Mapping[str, bytes], identity: Identity) -> Candidate:
@@ -120,16 +129,23 @@ class _Maker:
     date: str
     union: Container[str]
     as_target: Container[str]
+    carried: tuple[str, ...] = ()
     #: the files that were united so far
     united: set[str] = field(default_factory=set)
 
     def merge(self, target_tip: str, head: str, text: str, parents: tuple[str, ...]) -> Candidate | Conflict:
         """One commit with what both sides have."""
-        tree = self._merged(target_tip, head, None)
+        tree = self._merged(self._with_carried(target_tip), head, None)
         if isinstance(tree, Conflict):
             return tree
         commit = self.commit(tree, parents, text)
         return Candidate(commit, tree, target_tip, head, tree == _tree_of(self.git, target_tip))
+
+    def _with_carried(self, target_tip: str) -> str:
+        """The target as a commit that has the branches in its history whose work it has; it is thrown away."""
+        if not self.carried:
+            return target_tip
+        return self.commit(_tree_of(self.git, target_tip), (target_tip, *self.carried), "synthetic\n")
 
     def _merged(self, ours: str, theirs: str, base: str | None, *options: str) -> str | Conflict:
         """The tree of a merge; conflicts of the safe shape are resolved where that is wished."""
@@ -161,7 +177,7 @@ class _Maker:
         target_tree = _tree_of(self.git, target_tip)
         onto, tree = target_tip, target_tree
         last: tuple[Commit, str] | None = None
-        for pick in self._picks(commits(self.git, head, target_tip)):
+        for pick in self._picks(commits(self.git, head, target_tip, *self.carried)):
             applied = self._apply(pick, onto, tree)
             if isinstance(applied, Conflict):
                 return replace(applied, commit=pick.sha)
