@@ -18,6 +18,7 @@ from pathlib import Path
 from agentpkg import proc
 from agentpkg.core.errors import Lacking
 from agentpkg.isolation import calls
+from agentpkg.isolation.copies import copies, sealed
 from agentpkg.isolation.toolchains import ETC, SYSTEM
 
 #: bytes of the private ``/tmp`` and ``/dev/shm``, which live in memory
@@ -37,6 +38,9 @@ _HIDDEN = (
     "/proc/kcore", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats", "/proc/kpagecount",
     "/proc/kpageflags", "/proc/kpagecgroup", "/proc/slabinfo", "/proc/vmallocinfo",
 )  # fmt: skip
+
+#: what a program finds its libraries by
+_OF_LIBRARIES = ("/etc/ld.so.cache",)
 
 #: what it tells every user of the user's keyrings
 _KEYS = "/proc/keys"
@@ -117,21 +121,36 @@ class Arguments:
         if self.program.has("--disable-userns"):
             self.words.append("--disable-userns")
 
-    def system(self) -> None:
-        """The system's programs and libraries read-only, and folders of its own for all that is written."""
+    def system(self, files: "Files | None" = None) -> None:
+        """The system's programs and libraries read-only, and folders of its own for all that is written.
+
+        Args:
+            files: for what is shown of ``/etc``; None: a program needs no more of it than to find its libraries.
+        """
         for path in SYSTEM:
             if os.path.islink(path):
                 self.words += ("--symlink", os.readlink(path), path)
             elif os.path.isdir(path):
                 self.read(path)
-        for path in ETC:
+        for path in ETC if files is not None else _OF_LIBRARIES:
             if os.path.exists(path):
-                self.read(path)
+                self._settings(path, files)
         self.words += ("--proc", "/proc", "--dev", "/dev")
         self._close_kernel()
         self.scratch("/tmp", TMP_BYTES)
         self.scratch("/dev/shm", SHM_BYTES)
         self.words += ("--tmpfs", "/run", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")
+
+    def _settings(self, path: str, files: "Files | None") -> None:
+        found = copies(path) if files is not None else None
+        if files is None or found is None:
+            self.read(path)
+            return
+        for place, held in found:
+            if isinstance(held, bytes):
+                self.words += ("--file", str(files.hold(held)), place)
+            else:
+                self.words += ("--symlink", held, place)
 
     def _close_kernel(self) -> None:
         """Settings of the kernel below ``/proc`` belong to user 0 of the machine, whom root's sandbox still is there:
@@ -185,6 +204,7 @@ class Files:
     def __init__(self) -> None:
         self.status = os.memfd_create("bwrap-status")
         self.calls = -1
+        self._held: list[int] = []
         if refused := calls.program(os.uname().machine, contained=True):
             self.calls = os.memfd_create("bwrap-calls")
             os.write(self.calls, refused)
@@ -193,7 +213,12 @@ class Files:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """Those that bwrap needs."""
-        return tuple(one for one in (self.status, self.calls) if one >= 0)
+        return tuple(one for one in (self.status, self.calls, *self._held) if one >= 0)
+
+    def hold(self, data: bytes) -> int:
+        """A descriptor of one more file, with these bytes."""
+        self._held.append(sealed(data))
+        return self._held[-1]
 
     def group(self) -> int | None:
         """The group of the sandbox's first process, which what runs inside belongs to unless it left it."""
@@ -208,6 +233,7 @@ class Files:
         for one in self.descriptors:
             os.close(one)
         self.status = self.calls = -1
+        self._held.clear()
 
     def _value(self, key: str) -> int | None:
         for line in os.pread(self.status, 1 << 16, 0).split(b"\n"):

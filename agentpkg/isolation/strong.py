@@ -67,16 +67,16 @@ class Strong:
         """bwrap around the command; the arguments are told in docs/security.md."""
         tools, needs = tools_of(env, _closed(place), (*place.reads, *_way_out_needs(place.network)), place.mounts)
         _require_seen(place.program, tools, place)
-        out = _begun(facts, tools)
+        out, files = _begun(facts, tools)
         _session(out, place, env.get("HOME", "/"))
         inner = {**inner_environment({**needs, **env}, tools), "HOME": bubblewrap.HOME, "TMPDIR": "/tmp"}
-        return _finished(out, place.worktree, argv, inner, place.network)
+        return _finished(out, files, place.worktree, argv, inner, place.network)
 
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
         """bwrap around a command in a copy: nothing of the repository but objects, nothing writable but the copy."""
         programs = (*room.programs, *_way_out_needs(room.network))
         tools, needs = tools_of(env, room.closed, programs, (*room.mounts, *room.reads))
-        out = _begun(facts, tools)
+        out, files = _begun(facts, tools)
         out.write(room.home, bubblewrap.HOME)
         for path, copy in settings_copies(room.states, env.get("HOME", "/"), room.home).items():
             out.write(copy, path)
@@ -87,7 +87,7 @@ class Strong:
             **inner_environment({**needs, **env}, tools), "HOME": bubblewrap.HOME, "TMPDIR": room.temporary,
             "PWD": room.seen_as,
         }  # fmt: skip
-        return _finished(out, room.seen_as, argv, inner, room.network)
+        return _finished(out, files, room.seen_as, argv, inner, room.network)
 
     def reader(
         self, program: str, reads: tuple[str, ...], writes: tuple[str, ...], facts: Mapping[str, str]
@@ -110,20 +110,24 @@ def _shown(program: str) -> list[str]:
     return sorted(tools.paths)
 
 
-def _begun(facts: Mapping[str, str], tools: Tools) -> Arguments:
-    out = Arguments(Program.from_facts(facts))
+def _begun(facts: Mapping[str, str], tools: Tools) -> tuple[Arguments, Files]:
+    out, files = Arguments(Program.from_facts(facts)), Files()
     out.namespaces()
-    out.system()
+    out.system(files)
+    shown: list[str] = []
     for path in sorted(tools.paths):
-        out.read(path)
-    return out
+        if not any(within(path, above) for above in shown):
+            shown.append(path)
+            out.read(path)
+    return out, files
 
 
-def _finished(out: Arguments, cwd: str, argv: tuple[str, ...], env: dict[str, str], network: Network | None) -> Wrapped:
+def _finished(
+    out: Arguments, files: Files, cwd: str, argv: tuple[str, ...], env: dict[str, str], network: Network | None
+) -> Wrapped:
     if network is not None:
         argv = _way_out(out, network, argv)
         env = {**env, **proxies(PORT)}
-    files = Files()
     return Wrapped(out.command(cwd, files, argv), env, files.descriptors, files, voice="bwrap: ")
 
 
@@ -187,11 +191,10 @@ def _require_seen(program: str, tools: Tools, place: Place) -> None:
 def _try(program: Program) -> str | None:
     """Runs the real arguments around a shell that does nothing; gives why they do not start, None when they do."""
     with tempfile.TemporaryDirectory(prefix="agentpkg-probe-") as folder:
-        out = Arguments(program)
+        out, files = Arguments(program), Files()
         out.namespaces()
-        out.system()
+        out.system(files)
         out.write(os.path.realpath(folder))
-        files = Files()
         try:
             argv = out.command("/", files, ("/bin/sh", "-c", "exit 7"))
             done = proc.run(argv, env={}, cwd=Path("/"), timeout=_SECONDS, merge=True, keep=files.descriptors)
