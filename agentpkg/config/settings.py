@@ -255,6 +255,8 @@ class Merge:
     regenerate: tuple[Regenerate, ...] = ()
     #: candidates of a run whose checks run side by side, each on the one before it
     parallel: Positive = 4
+    #: how many times as long as others' a package's checks may take until these pass it, once; 0: for ever
+    passing: NotNegative = 3
     #: candidates of a run that are judged by one run of the commands, on the last of them, where these are slow
     batch: Positive = 1
     #: how long the checks must have taken, together, when they last ran

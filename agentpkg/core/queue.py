@@ -72,7 +72,8 @@ def _batch(links: Sequence[Link], red: Container[str]) -> tuple[Link, ...]:
 
 
 def order(
-    waiting: Sequence[Candidate], dependencies: Mapping[str, Sequence[str]], under_way: Collection[str] = ()
+    waiting: Sequence[Candidate], dependencies: Mapping[str, Sequence[str]], under_way: Collection[str] = (),
+    passed_by: Mapping[str, Collection[str]] | None = None,
 ) -> list[Placed]:  # fmt: skip
     """The packages in the order in which they land.
 
@@ -84,16 +85,18 @@ def order(
         waiting: what waits for review, in any order.
         dependencies: the graph, whatever else is in it; without cycles.
         under_way: the packages that candidates have been made of.
+        passed_by: packages that are let through before a slow one, none of which depends on it.
     """
     inside = {one.wp: one for one in waiting}
     needs = {wp: _inside(wp, dependencies, inside) for wp in inside}
-    left = {wp: set(found) for wp, found in needs.items()}
+    passing = {wp: sorted(inside.keys() & set(others)) for wp, others in (passed_by or {}).items()}
+    left = {wp: {*found, *passing.get(wp, ())} for wp, found in needs.items()}
     ready = [(_key(one, under_way), wp) for wp, one in inside.items() if not left[wp]]
     heapq.heapify(ready)
     placed: list[Placed] = []
     while ready:
         wp = heapq.heappop(ready)[1]
-        placed.append(Placed(wp, _reason(inside[wp], needs[wp], wp in under_way)))
+        placed.append(Placed(wp, _reason(inside[wp], needs[wp], wp in under_way, passing.get(wp, ()))))
         for other, open_ in left.items():
             if wp in open_:
                 open_.remove(wp)
@@ -104,6 +107,20 @@ def order(
 
 def _key(one: Candidate, under_way: Collection[str]) -> tuple[int, bool, tuple[int, int, int, str]]:
     return (-one.priority, one.wp not in under_way, schedule.order(one))
+
+
+def passing(
+    slow: str, waiting: Collection[str], dependencies: Mapping[str, Sequence[str]], paths: Mapping[str, Collection[str]]
+) -> frozenset[str]:
+    """The packages that may land before a slow one: they neither depend on it nor change a path that it changes.
+
+    Args:
+        waiting: what waits to land.
+        paths: what each of them changes.
+    """
+    mine = set(paths[slow])
+    apart = {wp for wp in waiting if wp != slow and not mine & set(paths[wp])}
+    return frozenset(wp for wp in apart if slow not in _inside(wp, dependencies, {slow}))
 
 
 def _inside(wp: str, dependencies: Mapping[str, Sequence[str]], inside: Collection[str]) -> list[str]:
@@ -122,8 +139,10 @@ def _inside(wp: str, dependencies: Mapping[str, Sequence[str]], inside: Collecti
     return sorted(found)
 
 
-def _reason(one: Candidate, needs: Sequence[str], under_way: bool) -> str:
+def _reason(one: Candidate, needs: Sequence[str], under_way: bool, passing: Sequence[str] = ()) -> str:
     parts = [f"depends on {', '.join(needs)}"] if needs else []
+    if passing:
+        parts.append(f"its checks take long: {', '.join(passing)} pass{'es' if len(passing) == 1 else ''} it")
     if one.priority:
         parts.append(f"priority {one.priority}")
     if under_way:

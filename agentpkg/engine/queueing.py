@@ -79,13 +79,15 @@ def _of(project: Project, feature: Feature, rows: Sequence[PackageRow]) -> list[
     held = {row.wp: why for row in rows if (why := _held(project, row, asked.get(row.wp))) is not None}
     free = {row.wp: row for row in rows if row.wp not in held}
     needs = {wp: package.dependencies for wp, package in feature.packages.items()}
-    placed = order(_candidates(feature, list(free)), needs, cars)
-    paths = {place.wp: _paths(project, feature, free[place.wp]) for place in placed}
+    placed = order(
+        _candidates(feature, list(free)), needs, cars, {wp: car.get("passed_by") or () for wp, car in cars.items()}
+    )
+    touched = {place.wp: paths(project, feature, free[place.wp]) for place in placed}
     found = []
     for at, place in enumerate(placed):
         row, car = free[place.wp], cars.get(place.wp, {})
         before = [other.wp for other in placed[:at]]
-        shares = {wp: both for wp in before if (both := sorted(paths[wp] & paths[row.wp]))}
+        shares = {wp: both for wp in before if (both := sorted(touched[wp] & touched[row.wp]))}
         state = car.get("state") or ("approved" if row.verdict is Verdict.APPROVED else "queued")
         found.append(Waiting(
             row.feature, row.wp, row.title, project.target(feature), at + 1, state, place.reason, shares,
@@ -118,7 +120,7 @@ def _candidates(feature: Feature, wps: Sequence[str]) -> list[Candidate]:
     return [Candidate(wp, packages[wp].priority if wp in packages else 0, paths.get(wp, blank)) for wp in wps]
 
 
-def _paths(project: Project, feature: Feature, row: PackageRow) -> frozenset[str]:
+def paths(project: Project, feature: Feature, row: PackageRow) -> frozenset[str]:
     """What a package's branch changes, by its trees."""
     head, git = project.branch_tip(row.branch or ""), project.control
     if head is None:

@@ -1,7 +1,7 @@
 """The merge queue's order, and who is judged together."""
 
 from agentpkg.core.graph import Length
-from agentpkg.core.queue import Link, batches, order
+from agentpkg.core.queue import Link, batches, order, passing
 from agentpkg.core.schedule import Candidate
 
 
@@ -23,6 +23,20 @@ def test_dependencies_come_first_then_priority_then_what_is_under_way_then_what_
         ("WP04", "2 packages wait for it"), ("WP02", "by its name"), ("WP01", "depends on WP02; priority 9"),
     ]  # fmt: skip
     assert placed() == []
+
+
+def test_a_slow_package_is_passed_by_those_that_neither_depend_on_it_nor_touch_what_it_does() -> None:
+    waiting = [Candidate(f"WP0{n}") for n in range(1, 6)]
+    needs = {"WP01": [], "WP02": ["WP01"], "WP03": ["WP09"], "WP09": ["WP01"], "WP04": [], "WP05": []}
+    paths = {"WP01": {"a", "b"}, "WP02": {"c"}, "WP03": {"d"}, "WP04": {"b"}, "WP05": {"e"}}
+    others = passing("WP01", paths, needs, paths)
+    assert others == {"WP05"}
+    assert [(one.wp, one.reason) for one in order(waiting, needs, (), {"WP01": others})] == [
+        ("WP04", "by its name"), ("WP05", "by its name"), ("WP01", "its checks take long: WP05 passes it"),
+        ("WP02", "depends on WP01"), ("WP03", "depends on WP01"),
+    ]  # fmt: skip
+    # those that have landed are passed by nobody
+    assert [one.wp for one in order(waiting[:2], needs, (), {"WP01": others})] == ["WP01", "WP02"]
 
 
 def cut(stack: str, size: int, red: str = "", alone: str = "") -> str:

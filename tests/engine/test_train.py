@@ -61,3 +61,25 @@ def test_a_train_keeps_the_target_green_and_one_that_fails_holds_up_nobody(shops
         if (aside / "check.sh").exists():
             assert subprocess.run(["sh", "check.sh"], cwd=aside, check=False).returncode == 0
     shop.check()
+
+
+#: hangs as long as WP01 stands alone on the target
+_SLOW = "[ -e src/wp01.txt ] && [ ! -e src/wp03.txt ] && [ ! -e src/wp02.txt ] && exec tail -f /dev/null; true\n"
+
+
+@pytest.mark.slow
+def test_a_slow_package_at_the_front_is_passed_by_those_that_have_nothing_to_do_with_it(shops: ShopFactory) -> None:
+    shop = shops({"WP01": [], "WP02": [], "WP03": []}, checks="{name: check, run: sh check.sh}")
+    config = shop.repo / ".kittify/config.yaml"
+    config.write_text(config.read_text().replace("merge: {", "merge: {passing: 1, "))
+    (shop.repo / "check.sh").write_text(_SLOW)
+    shop.save()
+    for wp in ("WP01", "WP02", "WP03"):
+        shop.implement(wp)
+    assert shop.run().stuck == ()
+    landed = [t.split(":")[0] for t in shop.transitions() if t.endswith("->done")]
+    assert landed == ["WP02", "WP03", "WP01"]
+    # each as it was judged: a passing package without the slow one, and that on the others
+    [review] = shop.project.ledger.reviews(FEATURE, "WP02")
+    assert "src/wp01.txt" not in git(shop.repo, "ls-tree", "-r", "--name-only", review.candidate or "").split()
+    shop.check()

@@ -1,6 +1,7 @@
 """One car of a run's train: the candidates whose checks run at once, and what has come of that."""
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,6 +13,19 @@ from agentpkg.engine.review import Draft, Made
 
 
 @dataclass
+class Clock:
+    """How long something has taken so far."""
+
+    began: float | None = None
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """None of it before it began."""
+        return 0.0 if self.began is None else (self.ended or time.monotonic()) - self.began
+
+
+@dataclass
 class Car:
     """One package in the train, or a batch of them.
 
@@ -19,12 +33,14 @@ class Car:
         project: the repository with the settings that it is judged by.
         drafts: candidates, each on the one before; the only one may be that there can be none.
         found: what its checks find, once they have.
+        clock: when they began and ended (monotonic).
     """
 
     project: Project
     drafts: Sequence[Draft]
     found: "Future[Made | batching.Outcome]"
     stop: threading.Event = field(default_factory=threading.Event)
+    clock: "Clock" = field(default_factory=lambda: Clock())
 
     @property
     def wp(self) -> str:

@@ -1,10 +1,10 @@
 """The landing side of a run: packages that wait for review board the train, and land in its order when approved."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agentpkg.core.errors import AgentpkgError, NotAllowed
 from agentpkg.core.model import State, Verdict
-from agentpkg.core.queue import Placed, order
+from agentpkg.core.queue import Placed, order, passing
 from agentpkg.core.records import PackageRow
 from agentpkg.engine import approvals, batching, frozen, fulldisk, merging, queueing, review
 from agentpkg.engine.reviewers import RESTS
@@ -29,6 +29,7 @@ def queue(scene: Scene, rows: Sequence[PackageRow]) -> int:
         return 0
     project = scene.project
     target = project.target_tip(project.target(scene.feature))
+    _let_through(scene, waiting)
     ordered = [waiting[place.wp] for place in order_of(scene, waiting.values())]
     troubles = scene.train.make(
         project, target, ordered, scene.lane, lambda row: scene.refusals.tip(project, row), _batch(scene)
@@ -40,6 +41,19 @@ def queue(scene: Scene, rows: Sequence[PackageRow]) -> int:
         scene.lane.submit(job, *car.wps)
     _tell(scene)
     return len(waiting)
+
+
+def _let_through(scene: Scene, waiting: Mapping[str, PackageRow]) -> None:
+    """Has packages that are done pass a slow one at the front with which they have nothing to do."""
+    found = scene.train.held_up(scene.lane, scene.project.settings.merge.passing)
+    if found is None or found[0] not in waiting:
+        return
+    slow, done = found
+    paths = {wp: queueing.paths(scene.project, scene.feature, waiting[wp]) for wp in (slow, *done) if wp in waiting}
+    needs = {wp: package.dependencies for wp, package in scene.feature.packages.items()}
+    others = passing(slow, paths, needs, paths)
+    # nobody is passed twice; one that nobody may pass is not asked about again
+    scene.train.passed_by[slow] = others
 
 
 def _batch(scene: Scene) -> int:
@@ -62,7 +76,8 @@ def _tell(scene: Scene) -> None:
 def order_of(scene: Scene, rows: Iterable[PackageRow]) -> list[Placed]:
     """The packages of the queue in their order."""
     needs = {wp: package.dependencies for wp, package in scene.feature.packages.items()}
-    return order([scene.candidate(row) for row in rows], needs, {wp for car in scene.train.cars for wp in car.wps})
+    under_way = {wp for car in scene.train.cars for wp in car.wps}
+    return order([scene.candidate(row) for row in rows], needs, under_way, scene.train.passed_by)
 
 
 def collect(scene: Scene) -> None:

@@ -15,6 +15,7 @@ finding from that.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +28,13 @@ from agentpkg.core.records import PackageRow, ReviewRow
 from agentpkg.engine import batching, review
 from agentpkg.engine.project import Project
 from agentpkg.engine.review import Draft, Made
-from agentpkg.engine.running.car import Car
+from agentpkg.engine.running.car import Car, Clock
 
 #: how often in a row others may be faster before a car is judged while nobody else lands
 _MISSES = 3
+
+#: seconds; waiting for less is no harm
+_SHORT = 2.0
 
 #: gives the tip of a package's branch
 TipOf = Callable[[PackageRow], str | None]
@@ -61,6 +65,8 @@ class Train:
         #: packages that are judged alone, and those of them that fail by themselves
         self._alone: set[Tip] = set()
         self._failing: set[Tip] = set()
+        #: slow packages, each with those that are let through before it
+        self.passed_by: dict[str, frozenset[str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +182,21 @@ class Train:
             base = car.carries or base
         return found
 
+    def held_up(self, landing: Container[str], times: int) -> tuple[str, list[str]] | None:
+        """The first package whose turn has not come, where its checks are that slow, and those that have passed theirs.
+
+        Nobody is passed twice, nor before its checks have run for some seconds.
+
+        Args:
+            times: how many times as long as those of the slowest of the others; 0: never.
+        """
+        left = [car for car in self.cars if car.wp not in landing]
+        done = [car for car in left[1:] if car.state == "passed"]
+        if not times or not done or len(left[0].drafts) > 1 or left[0].done or left[0].wp in self.passed_by:
+            return None
+        usual = max(_SHORT, *(car.clock.seconds for car in done))
+        return (left[0].wp, [wp for car in done for wp in car.wps]) if left[0].clock.seconds > times * usual else None
+
     def forget(self, wp: str) -> None:
         """Has a package judged anew: what kept its checks from a verdict may be over."""
         for car in self.cars:
@@ -201,6 +222,7 @@ class Train:
                 "wp": draft.row.wp, "state": "landing" if car.wp in landing else car.state, "base": draft.blank.base,
                 "candidate": draft.candidate, "behind": carried.get(draft.blank.base),
                 "batch": car.wps if len(car.wps) > 1 else [],
+                "passed_by": sorted(self.passed_by.get(draft.row.wp, ())),
             }
             for car in self.cars
             for draft in car.drafts
@@ -225,10 +247,10 @@ class Train:
         old = next((car for car in self.cars if car.project is project and list(car.drafts) == list(drafts)), None)
         if old is not None:
             return old
-        stop = threading.Event()
-        found = self._workers(project.settings.merge.parallel).submit(_judge, project, drafts, stop.is_set)
+        stop, clock = threading.Event(), Clock()
+        found = self._workers(project.settings.merge.parallel).submit(_judge, project, drafts, stop.is_set, clock)
         found.add_done_callback(lambda _: self._wake())
-        return Car(project, drafts, found, stop)
+        return Car(project, drafts, found, stop, clock)
 
     def _drop_all_but(self, cars: Sequence[Car]) -> None:
         for old in self.cars:
@@ -243,10 +265,16 @@ class Train:
         return self._pool
 
 
-def _judge(project: Project, drafts: Sequence[Draft], cancelled: review.Cancelled) -> "Made | batching.Outcome":
-    if len(drafts) == 1:
-        return review.judge(project, drafts[0], cancelled)
-    return batching.judge(project, drafts, cancelled)
+def _judge(
+    project: Project, drafts: Sequence[Draft], cancelled: review.Cancelled, clock: Clock
+) -> "Made | batching.Outcome":
+    clock.began = time.monotonic()
+    try:
+        if len(drafts) == 1:
+            return review.judge(project, drafts[0], cancelled)
+        return batching.judge(project, drafts, cancelled)
+    finally:
+        clock.ended = time.monotonic()
 
 
 def _tip(draft: Draft) -> Tip:
