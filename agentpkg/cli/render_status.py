@@ -67,7 +67,8 @@ def _run(run: Json) -> list[Text]:
     lines = []
     if owner:
         how = ", detached" if owner["detached"] else ""
-        lines.append(line(("Run:     ", "bold"), f"process {owner['pid']} of {owner['by']}{how}"))
+        idle = f", stopped: nothing starts or lands before kill -CONT {owner['pid']}" if owner["stopped"] else ""
+        lines.append(line(("Run:     ", "bold"), f"process {owner['pid']} of {owner['by']}{how}", (idle, "yellow")))
     if paused:
         why = f": {paused['reason']}" if paused["reason"] else ""
         lines.append(line(("Paused:  ", "bold"), (f"by {paused['by']}{why}", "yellow")))

@@ -31,6 +31,7 @@ def command(feature: str | None, now: bool, repo: Path | None, speak: Speaker) -
         speak.note(f"asked process {runner.pid} to end{'' if now else ' once its sessions have'}")
     quiet = threading.Event()
     while (found := owner.current(project.state, name)) is not None and found.pid == runner.pid:
+        found.wake()
         quiet.wait(_LOOK)
     if speak.json:
         speak.document({"feature": name, "pid": runner.pid, "stopped": True, "now": now})

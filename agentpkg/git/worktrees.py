@@ -158,7 +158,8 @@ def ensure_excluded(repo: Repository, pattern: str) -> bool:
         before = file.read_bytes() if file.exists() else b""
         file.parent.mkdir(exist_ok=True)
         gap = b"" if before.endswith(b"\n") or not before else b"\n"
-        write_atomic(file, before + gap + os.fsencode(pattern) + b"\n", mode=0o644)
+        # the user's own lines are in it
+        write_atomic(file, before + gap + os.fsencode(pattern) + b"\n", mode=0o644, sync=True)
     return True
 
 

@@ -1,6 +1,8 @@
 """Runs steered from other terminals: each command here is a process of its own."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +64,12 @@ def test_a_detached_run_is_paused_resumed_watched_and_its_exit_code_is_the_watch
 
 
 @pytest.mark.slow
-def test_a_detached_run_is_stopped_at_once_with_its_sessions(repo: Path) -> None:
-    cli(repo, "run", "001", "--detach")
+def test_a_detached_run_is_stopped_at_once_with_its_sessions_though_it_sleeps(repo: Path) -> None:
+    pid = json.loads(cli(repo, "run", "001", "--detach", "--json").out)["pid"]
     until(lambda: status(repo)["work_packages"][0]["state"] == "doing")
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: status(repo)["run"]["owner"]["stopped"])
+    assert "which is stopped" in cli(repo, "run", "001").err
     said = json.loads(cli(repo, "stop", "--now", "--json").out)
     assert said["stopped"] is True
     assert status(repo)["run"] == {"owner": None, "paused": None, "held": None}

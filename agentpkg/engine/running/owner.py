@@ -6,6 +6,7 @@ commands that want something of that run. A record whose process is gone tells h
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -59,6 +60,24 @@ class Owner:
         return proc.alive(proc.ProcessIdentity(self.pid, self.started, self.boot_id)) is not False
 
     @property
+    def stopped(self) -> bool:
+        """The process was told to stop (Ctrl-Z, SIGSTOP), and waits to be told to go on."""
+        found = self._process
+        return found is not None and found.stopped
+
+    @property
+    def _process(self) -> proc.Process | None:
+        here = self.boot_id.split(".")[1:] == proc.here().split(".")[1:]
+        found = proc.look(self.pid) if here else None
+        return found if found is not None and found.started == self.started else None
+
+    def wake(self) -> None:
+        """Tells the process to go on, if it is stopped."""
+        found = self._process
+        if found is not None and found.stopped:
+            proc.send(found, signal.SIGCONT)
+
+    @property
     def seconds(self) -> int:
         """How long the run took, as far as is known."""
         begun = datetime.fromisoformat(self.since)
@@ -66,7 +85,10 @@ class Owner:
 
     def as_json(self) -> dict[str, Any]:
         """As ``status --json`` shows it."""
-        return {"pid": self.pid, "since": self.since, "by": self.actor, "jobs": self.jobs, "detached": self.detached}
+        return {
+            "pid": self.pid, "since": self.since, "by": self.actor, "jobs": self.jobs, "detached": self.detached,
+            "stopped": self.stopped,
+        }  # fmt: skip
 
 
 def lock_path(state: Path, feature: str) -> Path:
@@ -145,9 +167,10 @@ def _busy(state: Path, feature: str) -> Busy:
             f"somebody runs {feature} already", "wait for its end; `agentpkg status` shows what it does",
             code="runs_already",
         )  # fmt: skip
+    how = f"let it go on with `kill -CONT {other.pid}`, " if other.stopped else ""
     return Busy(
-        f"{other.actor} runs {feature} already, in process {other.pid}",
-        f"watch it with `agentpkg attach {feature}`, or end it with `agentpkg stop {feature}`",
+        f"{other.actor} runs {feature} already, in process {other.pid}{', which is stopped' if other.stopped else ''}",
+        f"{how}watch it with `agentpkg attach {feature}`, or end it with `agentpkg stop {feature}`",
         code="runs_already", details=other.as_json(),
     )  # fmt: skip
 
