@@ -65,6 +65,9 @@ def explained(document: Json) -> list[Text]:
     found = document["explain"]
     lines = [*_head(document, document["verdict"].replace("_", " "), False)]
     lines.append(line((f"by {render.safe(found['reviewer'] or 'an unknown reviewer')}", "dim")))
+    if found["batch"]:
+        tip, packages = str(found["batch"]["tip"])[:10], ", ".join(found["batch"]["packages"])
+        lines.append(line((f"in one batch, {packages}: their commands ran once, on {tip}", "dim")))
     if found["stale"]:
         lines.append(line((f"The verdict holds no longer; changed since: {', '.join(found['stale'])}", "yellow")))
     for check in found["checks"]:

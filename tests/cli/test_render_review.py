@@ -98,3 +98,15 @@ def test_each_verdict_names_the_next_step() -> None:
     assert "agentpkg move 003-auth WP02 --to done" in words[0]
     assert "agentpkg implement 003-auth --wp WP02" in words[1]
     assert "--to planned --review-feedback-file" in words[2]
+
+
+def test_what_was_judged_in_a_batch_is_explained_as_that() -> None:
+    ran = {
+        "name": "tests", "status": "pass", "looked_at": "a copy of tree d57f, which has WP01, WP02 together",
+        "ran": "pytest", "milliseconds": 1100, "reused": None, "again": False, "why": "the package is done",
+    }  # fmt: skip
+    explain = {"batch": {"tip": "e" * 40, "packages": ["WP01", "WP02"]}, "reviewer": "me", "stale": [], "checks": [ran]}
+    lines = render_review.explained({**document("approved"), "explain": explain})
+    text = "\n".join(one.plain for one in lines)
+    assert "in one batch, WP01, WP02: their commands ran once, on eeeeeeeeee" in text
+    assert "✓ tests  1.1 s\n  looked at a copy of tree d57f, which has WP01, WP02 together" in text
