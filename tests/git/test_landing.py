@@ -399,7 +399,7 @@ landing.land(repo, open_control(repo), plan)
 
 def killed(world: World, where: str) -> LandingPlan:
     plan = world.plan()
-    told = [plan.old, plan.new, plan.head, plan.warrant.candidate.tree]
+    told = [plan.old, plan.new, plan.warrant.candidate.head, plan.warrant.candidate.tree]
     argv = [sys.executable, "-c", _KILLED, where, str(world.path), *told]
     done = subprocess.run(argv, check=False, cwd=Path(__file__).parents[2], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()

@@ -39,6 +39,8 @@ def test_a_ledger_of_the_version_before_gets_the_index_with_its_entries(tmp_path
     ids = filled(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP INDEX entries_kind")
+        # of the version after
+        connection.execute("ALTER TABLE reviews DROP COLUMN batch")
         connection.execute(f"PRAGMA user_version = {_number() - 1}")
     with Ledger.open(path) as ledger:
         assert [entry.id for entry in ledger.noted(FEATURE, "told")] == ids
