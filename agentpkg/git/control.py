@@ -99,6 +99,11 @@ def mirror(source: Path, to: Path) -> None:
     _replace(to, data)
 
 
+#: what a bare git dir has of its own; whatever is above others comes first
+_FILES = ("HEAD", "config", "packed-refs")
+_FOLDERS = ("refs", "refs/heads", "refs/tags", "objects", "objects/info", "objects/pack", "info")
+
+
 def keep_bare(path: Path, objects: Path, config: bytes) -> None:
     """Has a bare git dir of agentpkg's own at ``path``: made if it is missing, and mended where a power cut tore it.
 
@@ -111,6 +116,7 @@ def keep_bare(path: Path, objects: Path, config: bytes) -> None:
     files = {
         "HEAD": b"ref: refs/heads/none\n", "objects/info/alternates": alternates_line(objects, path), "config": config,
     }  # fmt: skip
+    _drop_links(path)
     if path.is_dir():
         for name, data in files.items():
             _replace(path / name, data)
@@ -118,10 +124,23 @@ def keep_bare(path: Path, objects: Path, config: bytes) -> None:
         _make(path, files)
 
 
+def _drop_links(path: Path) -> None:
+    """Takes away links, which somebody planted who may write here: what goes through one would change a repository of
+    the user's."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.is_dir():
+        for name in (*_FILES, *_FOLDERS):
+            if (path / name).is_symlink():
+                (path / name).unlink()
+        for name in _FOLDERS:
+            (path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def _make(path: Path, files: Mapping[str, bytes]) -> None:
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        for folder in ("refs/heads", "refs/tags", "objects/info", "objects/pack", "info"):
+        for folder in _FOLDERS:
             (draft / folder).mkdir(mode=0o700, parents=True)
         for name, data in files.items():
             (draft / name).write_bytes(data)

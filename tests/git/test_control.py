@@ -38,6 +38,22 @@ def test_what_a_power_cut_emptied_in_a_git_dir_of_its_own_is_written_again(
             assert open_one().text("rev-parse", "--is-bare-repository", f"{head}^{{commit}}") == f"true\n{head}"
 
 
+def test_links_in_a_git_dir_of_its_own_lead_nothing_into_the_users(scratch: ScratchFactory, tmp_path: Path) -> None:
+    repo = discover(scratch())
+    before = (repo.common_dir / "config").read_bytes()
+    quarantine = tmp_path / "quarantine.git"
+    quarantine.symlink_to(repo.common_dir)
+    head = git(repo.work_tree, "rev-parse", "HEAD")
+    for planted in ("", "refs", "objects", "config"):
+        if planted:
+            (quarantine / planted).rename(tmp_path / f"old-{planted}")
+            (quarantine / planted).symlink_to(repo.common_dir / planted)
+        opened = open_quarantine(repo.common_dir, tmp_path)
+        opened.run("update-ref", f"refs/session/x{planted}", head)
+    assert (repo.common_dir / "config").read_bytes() == before
+    assert git(repo.work_tree, "for-each-ref", "refs/session") == ""
+
+
 def test_the_users_own_line_end_setting_counts_and_may_change(scratch: ScratchFactory, still_world: Path) -> None:
     repo = discover(scratch())
     with (still_world / ".gitconfig").open("a") as config:
