@@ -4,12 +4,8 @@ A row of :data:`ATTACKS` is a shell command and what it has done if it worked. A
 proves that each can; at ``strong`` none does, and the honest commit of the same session is delivered.
 """
 
-import os
-import shutil
-import site
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +16,11 @@ import pytest
 from agentpkg.core.records import SessionRow
 from agentpkg.engine import attach, dispatch
 from agentpkg.sessions.log import NAME, records
+from tests.isolation.ordinary import pytest_as_user
 from tests.isolation.support import require
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 
-ROOT = Path(__file__).parents[2]
 SECRET = "the-private-key-of-the-user"
 
 
@@ -193,49 +189,14 @@ def test_medium_lets_through_what_it_says_it_cannot_stop(shops: ShopFactory, sti
         assert named == f"gitdir: {at.real}/worktrees/{FEATURE}-WP01\n"
 
 
-def as_user(argv: list[str], home: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        argv, user=65534, group=65534, extra_groups=[], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
-
-
-def usable(python: str) -> bool:
-    """Whether an ordinary user can run this interpreter, and it is of this one's version."""
-    code = "import sys; sys.path[:0] = sys.argv[1:]; import pytest, agentpkg; print(sys.version_info[:2])"
-    argv = [python, "-c", code, str(ROOT), *site.getsitepackages()]
-    try:
-        done = subprocess.run(argv, user=65534, group=65534, extra_groups=[], capture_output=True, text=True, cwd="/")
-    except OSError:
-        return False
-    return done.stdout.strip() == str(sys.version_info[:2])
-
-
 @pytest.mark.slow
-def test_an_ordinary_user_has_the_same_walls(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("this is an ordinary user")
-    python = next((p for p in (sys.executable, "/usr/bin/python3") if usable(p)), None)
-    if python is None:
-        pytest.skip("no Python of this version can be run by an ordinary user")
-    there = Path("/tmp") / f"agentpkg-user-{os.getpid()}"
-    there.mkdir()
-    try:
-        os.chown(there, 65534, 65534)
-        as_user([python, "-m", "venv", "--without-pip", str(there / "venv")], there)
-        library = next((there / "venv" / "lib").glob("python*/site-packages"))
-        # processes that agentpkg starts find its libraries too, whatever their environment
-        (library / "here.pth").write_text("".join(f"{path}\n" for path in (ROOT, *site.getsitepackages())))
-        tests = [f"{__file__}::{name}" for name in (
-            "test_without_walls_every_attack_works", "test_strong_lets_nothing_through_and_honest_work_comes_in",
-            "test_medium_lets_through_what_it_says_it_cannot_stop",
-        )]  # fmt: skip
-        tests.append(str(Path(__file__).with_name("test_calls.py")))
-        options = ("-q", "-p", "no:cacheprovider", f"--basetemp={there}/tmp")
-        done = as_user([str(there / "venv" / "bin" / "python"), "-m", "pytest", *options, *tests], there)
-        assert done.returncode == 0, done.stdout + done.stderr
-        if "skipped" in done.stdout:
-            pytest.skip(f"not all levels work for an ordinary user here: {done.stdout}")
-        assert "7 passed" in done.stdout, done.stdout
-    finally:
-        shutil.rmtree(there)
+def test_an_ordinary_user_has_the_same_walls() -> None:
+    tests = [f"{__file__}::{name}" for name in (
+        "test_without_walls_every_attack_works", "test_strong_lets_nothing_through_and_honest_work_comes_in",
+        "test_medium_lets_through_what_it_says_it_cannot_stop",
+    )]  # fmt: skip
+    done = pytest_as_user(*tests, str(Path(__file__).with_name("test_calls.py")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "skipped" in done.stdout:
+        pytest.skip(f"not all levels work for an ordinary user here: {done.stdout}")
+    assert "7 passed" in done.stdout, done.stdout
