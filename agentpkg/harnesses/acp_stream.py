@@ -120,6 +120,9 @@ class AcpReader:
     def _permission(self, number: Any, params: Said) -> Iterator[Found]:
         call = mapping(params.get("toolCall"))
         yield from self._spoken()
+        if str(call.get("toolCallId")) not in self._calls:
+            # Gemini tells of a call by asking for it
+            yield from self._tool({**call, "status": "pending"})
         word = judge(call, self._scope, self._worktree, self._also)
         if word.decision == "ask":
             self._asked_for[str(number)] = number, params

@@ -10,11 +10,11 @@ from tests.support.models import ModelServer, Say, Turn, Write
 pytestmark = pytest.mark.slow
 
 
-AGENTS = {"claude-code-acp": claude_by_acp, "opencode": opencode, "gemini": gemini}
+AGENTS = {"claude-agent-acp": claude_by_acp, "opencode": opencode, "gemini": gemini}
 
 
 @pytest.fixture(
-    params=["claude-code-acp", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("opencode", "gemini"))]
+    params=["claude-agent-acp", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("opencode", "gemini"))]
 )
 def shop(request: pytest.FixtureRequest, shops: ShopFactory, model: ModelServer) -> Shop:
     return agent_shop(

@@ -58,7 +58,7 @@ def codex(url: str) -> dict[str, Any]:
 
 def claude_by_acp(url: str) -> dict[str, Any]:
     """Claude Code over the Agent Client Protocol."""
-    return {"harness": "acp", "command": [cli("claude-code-acp")], "environment": _anthropic(url, "sk-scripted")}
+    return {"harness": "acp", "command": [cli("claude-agent-acp")], "environment": _anthropic(url, "sk-scripted")}
 
 
 def opencode(url: str) -> dict[str, Any]:
