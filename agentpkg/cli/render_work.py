@@ -19,6 +19,8 @@ _KIND_STYLES = {"commit": "green", "notice": "yellow", "permission": "yellow", "
 _PREFIXES = {"commit": "Commit: ", "started": "Started: ", "ended": "Session ended: "}
 #: lines of one record that are shown while a session runs; the log has all
 _MOST_LINES = 6
+#: characters of one line that are shown
+_LONGEST_LINE = 2000
 
 
 # --------------------------------------------------------------------------- dispatch
@@ -63,9 +65,9 @@ def log_lines(record: Json, most: int | None = None) -> list[Text]:
     """A record of a session log: ``[10:15:33] text``, further lines below it.
 
     Args:
-        most: lines to show; None: all.
+        most: lines to show, and of each the beginning; None: all.
     """
-    words = _words(record)
+    words = [_cut(text) if most is not None else text for text in _words(record)]
     if not words:
         return []
     first, *rest = words
@@ -76,6 +78,12 @@ def log_lines(record: Json, most: int | None = None) -> list[Text]:
     if len(kept) < len(rest):
         lines.append(line((f"{' ' * 11}… {render.count(len(rest) - len(kept), 'more line')}", "dim")))
     return lines
+
+
+def _cut(text: str) -> str:
+    return (
+        text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}… {len(text) - _LONGEST_LINE} characters more"
+    )
 
 
 def live_lines(record: Json) -> list[Text]:

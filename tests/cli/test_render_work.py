@@ -55,6 +55,7 @@ def test_a_record_of_many_lines_is_indented_below_its_time() -> None:
     record = {"seq": 1, "time": "2026-03-01T10:15:33.5Z", "kind": "output", "text": "one\ntwo\n\x1b[31mthree"}
     assert plain(render_work.log_lines(record)) == "[10:15:33] one\n           two\n           three"
     assert plain(render_work.log_lines(record, 2)).endswith("… 1 more line")
+    assert plain(render_work.log_lines({**record, "text": "x" * 9000}, 2)).endswith("xx… 7000 characters more")
 
 
 def test_kinds_of_records_read_like_sentences() -> None:
