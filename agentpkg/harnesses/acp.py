@@ -17,7 +17,7 @@ from agentpkg.harnesses.base import Agent, Job, Launch, Reader
 KNOWN: Mapping[str, tuple[tuple[str, ...], str]] = {
     "gemini": (("gemini", "--acp", "--skip-trust"), "npm install -g @google/gemini-cli"),
     "opencode": (("opencode", "acp"), "npm install -g opencode-ai"),
-    "goose": (("goose", "acp"), "see github.com/block/goose"),
+    "goose": (("goose", "acp"), "npm install -g @aaif/goose-acp"),
     "claude-code-acp": (("claude-code-acp",), "npm install -g @zed-industries/claude-code-acp"),
     "claude-agent-acp": (("claude-agent-acp",), "npm install -g @agentclientprotocol/claude-agent-acp"),
 }
@@ -28,6 +28,7 @@ _ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
         "OPENCODE_PERMISSION": json.dumps({"edit": "ask", "bash": "ask", "external_directory": "ask"}),
         "OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
     },
+    "goose": {"GOOSE_MODE": "approve"},
 }  # fmt: skip
 
 #: the mode in which a program asks before it changes anything, where it begins in another one: the newer adapter of

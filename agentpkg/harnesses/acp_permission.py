@@ -12,6 +12,9 @@ Said = Mapping[str, Any]
 #: kinds of calls (agentclientprotocol.com/protocol/tool-calls) that change nothing
 _HARMLESS = frozenset(("read", "search", "think", "switch_mode"))
 
+#: tools of goose that change nothing; it tells no kinds, but begins a call's title with the tool's own name
+_LOOKING = frozenset(("analyze", "load", "load_skill", "read_image", "todo__todo_write", "tree"))
+
 _PATH_KEYS = ("file_path", "filePath", "path", "abs_path", "notebook_path", "absolute_path", "new_path", "old_path",
               "filepath", "parentDir")  # fmt: skip
 _COMMAND_KEYS = ("command", "cmd")
@@ -54,7 +57,8 @@ def judge(call: Said, scope: Scope, worktree: str, also: frozenset[str] = frozen
     command = _command(call, kind)
     if command is not None:
         return scope.judge_command(command)
-    if kind in _HARMLESS or kind in also:
+    looks = "kind" not in call and str(call.get("title")).partition(" · ")[0] in _LOOKING
+    if kind in _HARMLESS or kind in also or looks:
         return Word("allow")
     paths = [os.path.join(worktree, path) for path in dict.fromkeys(_paths(call, mapping(call.get("rawInput"))))]
     if not paths:

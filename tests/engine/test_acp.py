@@ -3,18 +3,21 @@
 import pytest
 
 from agentpkg.core.model import State
-from tests.support.clis import agent_shop, claude_by_acp, committed, gemini, log_of, opencode
+from tests.support.clis import agent_shop, claude_by_acp, committed, gemini, goose, log_of, opencode
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import ModelServer, Say, Turn, Write
 
 pytestmark = pytest.mark.slow
 
 
-AGENTS = {"claude-agent-acp": claude_by_acp, "opencode": opencode, "gemini": gemini}
+AGENTS = {"claude-agent-acp": claude_by_acp, "opencode": opencode, "gemini": gemini, "goose": goose}
 
 
 @pytest.fixture(
-    params=["claude-agent-acp", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("opencode", "gemini"))]
+    params=[
+        "claude-agent-acp",
+        *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("opencode", "gemini", "goose")),
+    ]
 )
 def shop(request: pytest.FixtureRequest, shops: ShopFactory, model: ModelServer) -> Shop:
     return agent_shop(

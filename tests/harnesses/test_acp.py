@@ -102,6 +102,8 @@ def test_a_request_is_answered_for_this_once_by_the_scope(talk: Talk, tmp_path: 
         ({}, "nothing is known"),
         ({"kind": "fetch", "rawInput": {"url": "http://x"}}, "nothing is known"),
         ({"kind": "edit", "rawInput": {"changes": {"docs/b": {}}}}, "out of scope"),
+        ({"title": "tree · .", "rawInput": {"path": "."}}, None),
+        ({"title": "write · docs/c", "rawInput": {"path": "docs/c"}}, "out of scope"),
     ],
 )  # fmt: skip
 def test_calls_are_judged_by_whatever_they_tell(tmp_path: Path, call: dict[str, Any], word: str | None) -> None:

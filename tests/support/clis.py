@@ -77,6 +77,15 @@ def gemini(url: str) -> dict[str, Any]:
     return {"harness": "acp", "command": [cli("gemini"), "--acp", "--skip-trust"], "environment": environment}
 
 
+def goose(url: str) -> dict[str, Any]:
+    """goose over the Agent Client Protocol."""
+    environment = {
+        "GOOSE_PROVIDER": "openai", "GOOSE_MODEL": "scripted-1", "GOOSE_DISABLE_KEYRING": "1", "OPENAI_HOST": url,
+        "OPENAI_BASE_PATH": "v1/chat/completions", "OPENAI_API_KEY": "sk-scripted",
+    }  # fmt: skip
+    return {"harness": "acp", "command": [cli("goose"), "acp"], "environment": environment}
+
+
 def committed(wp: str = "WP01", more: str = "add it") -> Turn:
     """The turn in which a model commits everything."""
     return (Shell(f'git add -A && git commit -q -m "feat({wp}): {more}"'),)

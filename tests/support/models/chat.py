@@ -1,4 +1,4 @@
-"""OpenAI chat completions (platform.openai.com/docs/api-reference/chat), as much as opencode and aider use."""
+"""OpenAI chat completions (platform.openai.com/docs/api-reference/chat), as much as opencode, goose and aider use."""
 
 import json
 import uuid
@@ -33,8 +33,14 @@ def _text(step: Step) -> str:
             return ""
 
 
-def _call(step: Step) -> tuple[str, dict[str, Any]] | None:
+def _call(step: Step, goose: bool) -> tuple[str, dict[str, Any]] | None:
     match step:
+        case Write(path, text) if goose:
+            return "write", {"path": path, "content": text}
+        case Edit(path, old, new) if goose:
+            return "edit", {"path": path, "before": old, "after": new}
+        case Shell(command) if goose:
+            return "shell", {"command": command}
         case Write(path, text):
             return "write", {"filePath": path, "content": text}
         case Edit(path, old, new):
@@ -47,11 +53,13 @@ def _call(step: Step) -> tuple[str, dict[str, Any]] | None:
             return None
 
 
-def _message(turn: Turn) -> dict[str, Any]:
+def _message(body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
+    # goose names its tools otherwise than opencode
+    goose = any(tool.get("function", {}).get("name") == "shell" for tool in body.get("tools") or ())
     calls = [
         {"index": number, "id": f"call_{uuid.uuid4().hex[:12]}", "type": "function",
          "function": {"name": name, "arguments": json.dumps(given)}}
-        for number, (name, given) in enumerate(filter(None, map(_call, turn)))
+        for number, (name, given) in enumerate(filter(None, (_call(step, goose) for step in turn)))
     ]  # fmt: skip
     message: dict[str, Any] = {"role": "assistant", "content": "".join(map(_text, turn))}
     return {**message, "tool_calls": calls} if calls else message
@@ -62,7 +70,7 @@ _USAGE = {"prompt_tokens": 1000, "completion_tokens": 40, "total_tokens": 1040}
 
 def whole(body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
     """An answer without streaming."""
-    message = _message(turn)
+    message = _message(body, turn)
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if "tool_calls" in message else "stop"}
     return {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": body.get("model"),
             "choices": [choice], "usage": _USAGE}  # fmt: skip
@@ -70,7 +78,7 @@ def whole(body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
 
 def stream(body: Mapping[str, Any], turn: Turn) -> Iterator[bytes]:
     """The same as server-sent events."""
-    message = _message(turn)
+    message = _message(body, turn)
     yield _chunk(body, [{"index": 0, "delta": message, "finish_reason": None}])
     reason = "tool_calls" if "tool_calls" in message else "stop"
     yield _chunk(body, [{"index": 0, "delta": {}, "finish_reason": reason}])
