@@ -5,7 +5,6 @@ import pytest
 from agentpkg.core.model import State, Verdict
 from agentpkg.engine import auditing, merging, review
 from tests.support.engine_shop import FEATURE, ShopFactory
-from tests.support.matrix import points
 from tests.support.repos import git
 
 LINES = "one\ntwo\n3\n4\n5\n6\n7\neight"
@@ -18,11 +17,12 @@ save src/wp02.txt good
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "how", points(["squash"], ["merge", "rebase", "merge, taken in", "rebase, taken in", "squash, taken in"])
-)
-def test_what_a_branch_has_of_a_package_that_landed_is_not_brought_again(shops: ShopFactory, how: str) -> None:
-    strategy, _, takes_in = how.partition(", ")
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("takes_in", [False, True])
+@pytest.mark.parametrize("strategy", ["merge", "squash", "rebase"])
+def test_what_a_branch_has_of_a_package_that_landed_is_not_brought_again(
+    shops: ShopFactory, strategy: str, takes_in: bool
+) -> None:
     shop = shops(
         {"WP01": [], "WP02": []}, strategy=strategy, cycles=3, checks="{name: check, run: '! grep -rqsx bad src'}",
         packages={wp: {"owned_files": ["src/*"]} for wp in ("WP01", "WP02")},

@@ -68,6 +68,7 @@ _SLOW = "[ -e src/wp01.txt ] && [ ! -e src/wp03.txt ] && [ ! -e src/wp02.txt ] &
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_slow_package_at_the_front_is_passed_by_those_that_have_nothing_to_do_with_it(shops: ShopFactory) -> None:
     shop = shops({"WP01": [], "WP02": [], "WP03": []}, checks="{name: check, run: sh check.sh}")
     config = shop.repo / ".kittify/config.yaml"

@@ -206,3 +206,29 @@ def test_a_commit_is_read_byte_by_byte() -> None:
     found = diff.parse_commit("x", raw)
     assert (found.parents, found.author, found.author_date) == (("2", "3"), "A <> B <a@b>", "12 +0100")
     assert (found.encoding, found.subject) == ("latin-1", "\udce9")
+
+
+@pytest.mark.parametrize("strategy", ["merge", "squash", "rebase"])
+def test_what_the_target_has_of_a_branch_in_other_commits_is_neither_brought_again_nor_in_conflict(
+    world: World, strategy: Strategy
+) -> None:
+    first = world.at("feat")
+    # another branch builds on the first one and changes the same line, then the first one lands squashed
+    git(world.path, "checkout", "-q", "-b", "other", "main")
+    commit(world.path, {"mine": "x\n"}, "feat(WP03): mine")
+    git(world.path, "merge", "-q", "-m", "feat(WP03): build on it", first)
+    commit(world.path, {"a": "ONE\n2\n3\n4\n5\n6\n7\n8\nnine\n"}, "feat(WP03): louder")
+    git(world.path, "checkout", "-q", "main")
+    git(world.path, "merge", "-q", "--squash", first)
+    git(world.path, "commit", "-q", "-m", "Merge WP02")
+    arguments = (world.control, world.at("main"), world.at("other"), strategy, TEXT, USER, NOW)
+    assert isinstance(make(*arguments), Conflict) is (strategy != "rebase")
+    made = make(*arguments, carried=[first])
+    assert isinstance(made, Candidate)
+    assert made.carried == (first,)
+    assert world.show(f"{made.commit}:a") == "ONE\n2\n3\n4\n5\n6\n7\n8\nnine"
+    assert {c.path for c in diff.changed_paths(world.control, world.at("main"), made.commit)} == {"a", "mine"}
+    brought = [c.subject for c in diff.commits(world.control, made.commit, world.at("main"), first)]
+    wanted = {"squash": [], "merge": ["feat(WP03): mine", "feat(WP03): build on it", "feat(WP03): louder"]}
+    own = wanted.get(strategy, ["feat(WP03): mine", "feat(WP03): louder"])
+    assert brought[: len(own)] == own
