@@ -49,7 +49,7 @@ class CodexReader:
         self._usage: dict[str, Any] = {}
         self._turns = 0
         self._denials: list[str] = []
-        self._complaint = ""
+        self._complaint = self._told = ""
 
     def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
         """What a line means."""
@@ -83,9 +83,12 @@ class CodexReader:
                 yield SessionEvent("usage", ", ".join(f"{k} {v}" for k, v in self._usage.items()), self._usage)
             case "turn.failed":
                 self._error, self._text = True, str(mapping(said.get("error")).get("message") or "it failed")
-                yield SessionEvent("notice", self._text)
+                # what fails a turn was told as an error just before
+                if self._text != self._told:
+                    yield SessionEvent("notice", self._text)
             case "error":
-                yield SessionEvent("notice", str(said.get("message")))
+                self._told = str(said.get("message"))
+                yield SessionEvent("notice", self._told)
             case "item.started" | "item.completed" | "item.updated":
                 yield from self._item(str(said["type"]), mapping(said.get("item")))
             case kind:

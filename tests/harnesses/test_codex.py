@@ -48,7 +48,10 @@ def test_notices_are_not_fatal_and_a_failed_turn_is() -> None:
     notice = {"type": "item.completed", "item": {"type": "error", "message": "Model metadata not found"}}
     reader, _ = _fed(notice, {"type": "error", "message": "Reconnecting... 1/2"}, {"type": "turn.completed"})
     assert reader.end(0).error is False
-    reader, _ = _fed(notice, {"type": "turn.failed", "error": {"message": "no"}})
+    reader, events = _fed(
+        notice, {"type": "error", "message": "no"}, {"type": "turn.failed", "error": {"message": "no"}}
+    )
+    assert [event.text for event in events] == ["Model metadata not found", "no"]
     assert (reader.end(1).error, reader.end(1).text, reader.end(1).fault) == (True, "no", "agent")
 
 
