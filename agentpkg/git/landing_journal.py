@@ -92,7 +92,7 @@ def stamp(path: Path) -> list[int] | None:
 
 
 def journals(repo: Repository) -> list[Journal]:
-    """The journals that landings have left behind, oldest first; what cannot be read is left out."""
+    """The journals that landings have left behind, oldest first; what cannot be read is moved aside."""
     files = sorted((repo.state / "landing").glob("*.json"), key=lambda f: f.stat().st_mtime)
     return [journal for journal in map(_read, files) if journal is not None]
 
@@ -103,4 +103,6 @@ def _read(file: Path) -> Journal | None:
         checkouts = [Checkout(Path(tree), Path(admin)) for tree, admin in found["checkouts"]]
         return Journal(file, found["ref"], found["old"], found["new"], checkouts, found["locks"], found["seen"])
     except (ValueError, KeyError, TypeError):
+        # nobody can finish it, and every command would tell of it again; a lock of its is told of as a stale one
+        file.replace(file.with_suffix(".damaged"))
         return None

@@ -435,6 +435,14 @@ def test_a_landing_killed_after_the_target_moved_is_finished(world: World, where
     world.clean_end()
 
 
+def test_a_journal_that_nobody_can_read_is_told_of_once(world: World) -> None:
+    folder = world.repo.make_state() / "landing"
+    folder.mkdir()
+    (folder / "one.json").write_bytes(b"")
+    assert recover(world.repo, world.control) == []
+    assert [path.name for path in folder.iterdir()] == ["one.damaged"]
+
+
 def test_what_the_user_wrote_since_a_crash_stays(world: World) -> None:
     killed(world, "half")
     write(world.path, {"a": "mine since\n"})
