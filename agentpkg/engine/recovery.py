@@ -20,6 +20,7 @@ from agentpkg.git.stale import remove_stale_locks
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
+from agentpkg.sessions.log import NAME as LOG
 from agentpkg.sessions.pulse import read_members
 from agentpkg.sessions.runner import session_mark
 
@@ -131,7 +132,11 @@ def _end(project: Project, row: SessionRow, folder: Path) -> None:
 
 def _end_without_plan(project: Project, row: SessionRow, folder: Path) -> None:
     """Ends a session of which nobody knows (any more) how it was to run; what it made is kept, and not taken in."""
-    if row.agent_pid is None:
+    if not (folder / "prompt.md").exists() and not private.place(folder).exists():
+        room.give_back(project, project.worktree(row.feature, row.wp), folder)
+        conclude.failed(project, row.id, f"its folder {folder} is gone, and with it what had not come to its branch")
+        return
+    if row.agent_pid is None and not (folder / LOG).exists():
         conclude.failed(project, row.id, "its dispatcher died before it began")
         # no agent ever saw it
         remove_tree(folder / "git")

@@ -308,6 +308,27 @@ def test_a_session_that_ended_without_a_ledger_is_concluded_by_the_rebuilding(sh
 
 
 @pytest.mark.slow
+def test_a_session_of_which_only_the_anchor_tells_is_over_and_its_package_goes_on(shops: ShopFactory) -> None:
+    shop = shops()
+    shop.agent("WP01", 'touch "$here/here"; echo draft > src/wp01.txt; wait_for never', attempt=1)
+    project = shop.project
+    begun = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish()).session
+    until((shop.tools / "here").exists)
+    wait_anchored(shop)
+    shop.close()
+    still(shop)
+    drop(ledger(shop))
+    shutil.rmtree(shop.state / "sessions")
+    done = rebuild(shop)
+    assert [line for line in done.unknown if begun.id in line]
+    row = shop.row("WP01")
+    assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.ENVIRONMENT)
+    assert "is gone" in (row.reason or "")
+    shop.agent("WP01", "save src/wp01.txt done", attempt=2)
+    assert shop.implement("WP01").state is State.FOR_REVIEW
+
+
+@pytest.mark.slow
 def test_a_branch_of_which_nothing_tells_is_not_lost(shops: ShopFactory) -> None:
     shop = shops()
     shop.implement("WP01")

@@ -43,6 +43,7 @@ class Beyond:
             self._register(feature.id)
         for plan, folder in folders:
             self._session(plan, folder)
+        self._unowned()
         for target in sorted({feature.target for feature in self.tx.features()}):
             self._landings(target)
         for row in self.tx.packages():
@@ -96,6 +97,19 @@ class Beyond:
         if end is not None:
             said = {**(end.metadata or {}), "recovered": "session folder"}
             transition.finish(self.tx, row.id, replace(end, metadata=said), RECOVERY)
+
+    def _unowned(self) -> None:
+        """Gives live sessions an owner of whose plans nothing is left: who signed their folder, else one that is dead.
+
+        Should one be alive it can change nothing, since it is not the owner any more.
+        """
+        for row in self.tx.sessions(live=True):
+            folder = self.project.state / "sessions" / row.id
+            if row.pid is None:
+                owner = lease.signed(folder) or lease.dead()
+                self.tx.put_session(replace(row, pid=owner.pid, pid_started=owner.started, boot_id=owner.boot_id))
+                if not folder.is_dir():
+                    self.unknown.append(f"{row.feature} {row.wp}: what session {row.id} had made; its folder is gone")
 
     def _found(self, plan: SessionPlan) -> SessionRow | None:
         """The row of a session that only its folder tells of; None when the package has gone on without it."""
