@@ -40,7 +40,7 @@ _HEAVY = "agentpkg.checks.pipeline asyncio click jinja2 nats networkx pydantic r
 STARTS = {
     "agentpkg.cli": "click",
     "agentpkg.relay.client": "", "agentpkg.relay.main": "asyncio",
-    "agentpkg.engine.supervisor": "", "agentpkg.engine.conclude": "", "agentpkg.engine.recovery": "pydantic yaml",
+    "agentpkg.engine.supervising.supervisor": "", "agentpkg.engine.supervising.conclude": "", "agentpkg.engine.upkeep.recovery": "pydantic yaml",
 }  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from agentpkg import views
 from agentpkg.cli.common import Speaker, group, project_at, verb
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import agents, looking, walls
+from agentpkg.engine import agents, looking
+from agentpkg.engine.enclosing import walls
 from agentpkg.engine.project import Project
 from agentpkg.sessions.log import NAME, follow
 

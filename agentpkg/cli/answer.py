@@ -8,7 +8,7 @@ import click
 from agentpkg.cli import answering
 from agentpkg.cli.common import Speaker, project_at, verb
 from agentpkg.core.errors import BadInput
-from agentpkg.engine import approvals
+from agentpkg.engine.asking import approvals
 
 
 @verb(

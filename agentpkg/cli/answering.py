@@ -6,7 +6,7 @@ from agentpkg import views
 from agentpkg.cli.common import Speaker, package_words, project_at
 from agentpkg.core import questions
 from agentpkg.core.records import QuestionRow
-from agentpkg.engine import approvals
+from agentpkg.engine.asking import approvals
 
 
 def decide(words: tuple[str, ...], option: str, reason: str | None, repo: Path | None, speak: Speaker) -> int:

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from agentpkg.cli.common import Speaker, project_at, verb
-from agentpkg.engine import cleaning, recovery
+from agentpkg.engine import cleaning
+from agentpkg.engine.upkeep import recovery
 
 
 @verb(

@@ -15,9 +15,10 @@ from agentpkg.cli.run import drive
 from agentpkg.core.errors import BadInput
 from agentpkg.core.model import Verdict
 from agentpkg.core.records import ReviewRow
-from agentpkg.engine import auditing, demo
+from agentpkg.engine import demo
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.running.values import Options
+from agentpkg.engine.upkeep import auditing
 
 
 @verb(

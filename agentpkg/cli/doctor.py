@@ -8,7 +8,8 @@ import click
 
 from agentpkg.cli.common import Speaker, project_at, verb
 from agentpkg.core.errors import Lacking
-from agentpkg.engine import doctor, mending
+from agentpkg.engine import doctor
+from agentpkg.engine.upkeep import mending
 
 
 @verb(

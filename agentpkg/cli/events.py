@@ -170,7 +170,7 @@ def audit_verify(
 
     With --export nothing is needed but the repository, or a clone of it that has refs/agentpkg/audit/*.
     """
-    from agentpkg.engine import auditing
+    from agentpkg.engine.upkeep import auditing
 
     project = project_at(repo)
     chains: dict[str, list[str]] = {}
@@ -218,7 +218,7 @@ def sign(feature: str | None, repo: Path | None, speak: Speaker) -> int:
 
     With audit.sign on, agentpkg does so by itself wherever the key needs nobody to unlock it.
     """
-    from agentpkg.engine import auditing
+    from agentpkg.engine.upkeep import auditing
 
     project = project_at(repo)
     names = [project.feature_id(feature)] if feature is not None else auditing.audited(project)
@@ -239,7 +239,7 @@ agentpkg events attest --feature 003 --wp WP02 | jq ."""
 @click.option("--wp", metavar="WP", help="Only this work package.")
 def attest(feature: str | None, wp: str | None, repo: Path | None, speak: Speaker) -> int:
     """Print an in-toto statement a line for each merge: its checks, its requirements and their evidence."""
-    from agentpkg.engine import attesting
+    from agentpkg.engine.judging import attesting
 
     project = project_at(repo)
     wanted = _package(project, feature, wp) if wp else None

@@ -57,7 +57,7 @@ def show_interrupt() -> int:
 def show_bug(error: Exception, args: Sequence[str], debug: bool) -> int:
     """Shows what nobody planned for; a full disk is no mistake of agentpkg's."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        from agentpkg.engine import fulldisk
+        from agentpkg.engine.supervising import fulldisk
 
         return show(fulldisk.shown(error), args, debug)
     bug = AgentpkgError(

@@ -16,8 +16,11 @@ from agentpkg.cli.common import Speaker, project_at, sessions_outlive_the_ledger
 from agentpkg.cli.interrupts import Interrupts
 from agentpkg.core.model import Feature, Outcome, State
 from agentpkg.core.records import PackageRow, SessionRow
-from agentpkg.engine import attach, control, dispatch, recovery, retries
+from agentpkg.engine import attach, retries
+from agentpkg.engine.dispatching import dispatch
 from agentpkg.engine.project import Project
+from agentpkg.engine.supervising import control
+from agentpkg.engine.upkeep import recovery
 from agentpkg.git.diff import commit_ids
 from agentpkg.sessions.log import NAME, follow
 

@@ -14,9 +14,9 @@ from agentpkg.core.model import FeatureState
 from agentpkg.core.records import SessionRow
 from agentpkg.core.stages import chained
 from agentpkg.engine import looking
-from agentpkg.engine.living import life_of
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner
+from agentpkg.engine.supervising.living import life_of
 
 #: states in which nothing is left to watch
 OVER = (FeatureState.VALIDATED, FeatureState.SHIPPED, FeatureState.CANCELLED)

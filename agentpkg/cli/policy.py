@@ -7,7 +7,7 @@ import click
 
 from agentpkg.cli.common import Speaker, group, project_at, verb
 from agentpkg.core.errors import BadInput
-from agentpkg.engine import forecast
+from agentpkg.engine.asking import forecast
 
 
 @group("What needs a person, and what is forbidden: .kittify/governance.yaml.", "agentpkg policy check 003 WP02")

@@ -7,7 +7,7 @@ import click
 
 from agentpkg.cli.common import Speaker, package_words, project_at, verb
 from agentpkg.core.errors import BadInput
-from agentpkg.engine import prompting
+from agentpkg.engine.dispatching import prompting
 
 
 @verb(

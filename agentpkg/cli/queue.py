@@ -14,7 +14,7 @@ agentpkg queue 003 --json"""
 @click.argument("feature", required=False)
 def command(feature: str | None, repo: Path | None, speak: Speaker) -> int:
     """Show the merge queue: what lands in which order and why, and how far its checks are."""
-    from agentpkg.engine import queueing
+    from agentpkg.engine.running import queueing
 
     project = project_at(repo)
     found = queueing.look(project, project.feature_id(feature) if feature else None)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agentpkg.cli.common import Speaker, project_at, verb
-from agentpkg.engine import rebuilding
+from agentpkg.engine.upkeep import rebuilding
 
 
 @verb("agentpkg rebuild")

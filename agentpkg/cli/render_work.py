@@ -9,7 +9,7 @@ from agentpkg.cli import render
 from agentpkg.cli.render import Part, line
 
 if TYPE_CHECKING:
-    from agentpkg.engine.dispatch import Started
+    from agentpkg.engine.dispatching.dispatch import Started
     from agentpkg.engine.moving import Moved
 
 Json = Mapping[str, Any]

@@ -8,12 +8,13 @@ import click
 from agentpkg import views
 from agentpkg.cli.common import Speaker, package_words, project_at, titles, verb
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import merging, recovery
-from agentpkg.engine import review as judging
-from agentpkg.engine.approvals import Waiting
+from agentpkg.engine.asking.approvals import Waiting
+from agentpkg.engine.judging import review as judging
+from agentpkg.engine.judging.review import Judged
+from agentpkg.engine.landing import merging
 from agentpkg.engine.moving import Moved
 from agentpkg.engine.project import Project
-from agentpkg.engine.review import Judged
+from agentpkg.engine.upkeep import recovery
 
 
 @verb(
@@ -52,7 +53,7 @@ def command(words: tuple[str, ...], merge: bool, explain: bool, repo: Path | Non
 
 
 def _explain(project: Project, feature: str, wp: str, speak: Speaker) -> int:
-    from agentpkg.engine import explaining
+    from agentpkg.engine.judging import explaining
 
     found = explaining.explain(project, feature, wp)
     document = views.review(found.review) | {"explain": explaining.as_json(found)}

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from agentpkg.cli.common import Speaker, package_words, project_at, verb
-from agentpkg.engine import rewinding
+from agentpkg.engine.upkeep import rewinding
 
 
 @verb("agentpkg snapshots 003 WP02")

@@ -9,7 +9,7 @@ from agentpkg.core.errors import NotAllowed
 #: the mark every process of a session carries
 MARK = "AGENTPKG_SESSION"
 #: the module that supervises a session; the session's folder is its argument
-SUPERVISOR = "agentpkg.engine.supervisor"
+SUPERVISOR = "agentpkg.engine.supervising.supervisor"
 
 
 def current(environ: Mapping[str, str], owner: Callable[[str], str | None]) -> str:

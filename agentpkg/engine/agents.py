@@ -17,10 +17,12 @@ from agentpkg.config import AgentSettings, agent_named
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import Outcome, Verdict
 from agentpkg.core.records import CheckStatus, SessionRow
-from agentpkg.engine import attach, control, conversation, dispatch, looking
+from agentpkg.engine import attach, looking
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.judging.review import review
 from agentpkg.engine.project import Project, open_project
-from agentpkg.engine.review import review
 from agentpkg.engine.scratch import first_commit
+from agentpkg.engine.supervising import control, conversation
 from agentpkg.files import write_atomic
 from agentpkg.harnesses import harness_named
 from agentpkg.harnesses.base import AsksSignIn, Harness, SignIn

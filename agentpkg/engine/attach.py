@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import recovery
 from agentpkg.engine.project import Project
+from agentpkg.engine.upkeep import recovery
 
 #: seconds between two looks at the ledger
 _LOOK = 0.05

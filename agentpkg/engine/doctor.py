@@ -168,7 +168,7 @@ class Doctor:
             yield Finding(name, "fail", f"the repository is damaged: {said}", fix)
 
     def _ledger(self, name: str) -> Iterator[Finding]:
-        from agentpkg.engine import rebuilding
+        from agentpkg.engine.upkeep import rebuilding
         from agentpkg.ledger.ledger import Ledger
 
         assert self._found is not None
@@ -263,7 +263,7 @@ class Doctor:
 
     def _leftovers(self, name: str) -> Iterator[Finding]:
         """What ``doctor --fix`` would mend, each thing for itself, and what it would leave to a person."""
-        from agentpkg.engine import mending
+        from agentpkg.engine.upkeep import mending
 
         clean = True
         for repair in mending.look(self._here):

@@ -9,10 +9,12 @@ from agentpkg.core.chain import rfc3339
 from agentpkg.core.life import Life
 from agentpkg.core.model import Feature, State
 from agentpkg.core.records import PackageRow, QuestionRow, SessionRow
-from agentpkg.engine import budgets, gates, retries
-from agentpkg.engine.living import life_of
+from agentpkg.engine import retries
+from agentpkg.engine.asking import budgets
+from agentpkg.engine.dispatching import gates
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import owner, steering
+from agentpkg.engine.supervising.living import life_of
 from agentpkg.features.folder import load_all
 from agentpkg.ledger.reading import Reader
 from agentpkg.sessions.log import last_activity

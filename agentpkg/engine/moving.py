@@ -7,9 +7,13 @@ from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import FeatureState, State
 from agentpkg.core.records import PackageRow
-from agentpkg.engine import attach, control, frozen, insisting, merging, recovery, transition
-from agentpkg.engine.approvals import Waiting
+from agentpkg.engine import attach, transition
+from agentpkg.engine.asking.approvals import Waiting
+from agentpkg.engine.judging import frozen
+from agentpkg.engine.landing import merging
 from agentpkg.engine.project import Project
+from agentpkg.engine.supervising import control, insisting
+from agentpkg.engine.upkeep import recovery
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from agentpkg.core.chain import rfc3339
 from agentpkg.core.model import FailureClass, Feature, State
 from agentpkg.core.records import Entry, PackageRow, SessionRow
 from agentpkg.core.retrying import Try
-from agentpkg.engine import budgets
+from agentpkg.engine.asking import budgets
 from agentpkg.engine.project import Project
 from agentpkg.ledger.reading import Reader
 from agentpkg.sessions import fulldisk
@@ -166,7 +166,9 @@ def full_disk(project: Project, session: str) -> str | None:
 
 
 def _facts(project: Project, session: str) -> "Facts | None":
-    from agentpkg.engine.conclude import facts_of  # all that ends a session comes with it; most looks need none of it
+    from agentpkg.engine.supervising.conclude import (
+        facts_of,  # all that ends a session comes with it; most looks need none of it
+    )
 
     try:
         return facts_of(project.state / "sessions" / session)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentpkg.engine import prompting
-from agentpkg.engine.review import review
+from agentpkg.engine.dispatching import prompting
+from agentpkg.engine.judging.review import review
 from tests.cli.support import quick
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 

@@ -9,7 +9,12 @@ import pytest
 from tests.cli import support
 from tests.support.repos import ScratchFactory
 
-_LOOK = ["agentpkg.checks.pipeline", "agentpkg.engine.dispatch", "agentpkg.git.landing", "agentpkg.isolation"]
+_LOOK = [
+    "agentpkg.checks.pipeline",
+    "agentpkg.engine.dispatching.dispatch",
+    "agentpkg.git.landing",
+    "agentpkg.isolation",
+]
 _HEAVY = ["asyncio", "ctypes", "ssl", "tomllib", "nats", "acp", "keyring"]
 
 _PROGRAM = """

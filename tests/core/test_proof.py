@@ -121,9 +121,9 @@ def test_one_place_proves_and_one_place_lands() -> None:
             if name in users:
                 users[name].add(str(path.relative_to(ROOT)))
     assert users == {
-        "prove": {"core/proof.py", "engine/proving.py"},
-        "prove_together": {"core/proof.py", "engine/proving.py"},
-        "give_word": {"core/proof.py", "engine/merging.py", "engine/recording.py"},
+        "prove": {"core/proof.py", "engine/judging/proving.py"},
+        "prove_together": {"core/proof.py", "engine/judging/proving.py"},
+        "give_word": {"core/proof.py", "engine/landing/merging.py", "engine/landing/recording.py"},
         "_SEAL": {"core/proof.py"},
-        "LandingPlan": {"git/landing.py", "engine/merging.py", "engine/elsewhere.py"},
+        "LandingPlan": {"git/landing.py", "engine/landing/merging.py", "engine/landing/elsewhere.py"},
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import NotAllowed
-from agentpkg.engine import actors, attach, dispatch
+from agentpkg.engine import actors, attach
+from agentpkg.engine.dispatching import dispatch
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.wait import until
 
@@ -21,7 +22,9 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import State
-from agentpkg.engine import dispatch, merging, moving
+from agentpkg.engine import moving
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.landing import merging
 from agentpkg.engine.project import open_project
 
 project = open_project(Path({repo!r}))

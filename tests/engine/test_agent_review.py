@@ -9,8 +9,10 @@ import yaml
 
 from agentpkg.core.errors import Lacking
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import budgets, cleaning, explaining, looking
-from agentpkg.engine.review import Judged, review
+from agentpkg.engine import cleaning, looking
+from agentpkg.engine.asking import budgets
+from agentpkg.engine.judging import explaining
+from agentpkg.engine.judging.review import Judged, review
 from agentpkg.isolation import probe_all
 from tests.support import clis
 from tests.support.clis import agent_shop

@@ -14,10 +14,13 @@ import pytest
 from agentpkg.core.errors import BadInput, NotAllowed
 from agentpkg.core.model import State
 from agentpkg.core.records import QuestionRow
-from agentpkg.engine import approvals, forecast, merging, moving, recovery, running
-from agentpkg.engine.approvals import Waiting
-from agentpkg.engine.review import review
+from agentpkg.engine import moving, running
+from agentpkg.engine.asking import approvals, forecast
+from agentpkg.engine.asking.approvals import Waiting
+from agentpkg.engine.judging.review import review
+from agentpkg.engine.landing import merging
 from agentpkg.engine.transition import REVIEWER
+from agentpkg.engine.upkeep import recovery
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git
 from tests.support.wait import until
@@ -293,7 +296,7 @@ import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.engine import approvals
+from agentpkg.engine.asking import approvals
 from agentpkg.engine.project import open_project
 
 for act in ("decide", "answer"):
@@ -334,7 +337,7 @@ def test_no_process_of_an_agent_may_answer(shops: ShopFactory) -> None:
 
 @pytest.mark.slow
 def test_a_denial_holds_for_the_branch_and_its_reason_reaches_the_next_agent(shops: ShopFactory) -> None:
-    from agentpkg.engine import prompting
+    from agentpkg.engine.dispatching import prompting
 
     shop = waiting(shops)
     deny(shop, reason="use the standard library")

@@ -6,7 +6,9 @@ import json
 import pytest
 
 from agentpkg.core.model import State
-from agentpkg.engine import attesting, merging, moving
+from agentpkg.engine import moving
+from agentpkg.engine.judging import attesting
+from agentpkg.engine.landing import merging
 from tests.support.engine_shop import FEATURE, ShopFactory
 from tests.support.repos import git
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentpkg.core.errors import Lacking
-from agentpkg.engine import auditing
+from agentpkg.engine.upkeep import auditing
 from agentpkg.ledger.audit import AuditReport
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git

@@ -7,7 +7,9 @@ import pytest
 
 from agentpkg.core.model import State, Verdict
 from agentpkg.core.records import Batch, EventRow
-from agentpkg.engine import attesting, auditing, explaining, frozen, queueing, recovery
+from agentpkg.engine.judging import attesting, explaining, frozen
+from agentpkg.engine.running import queueing
+from agentpkg.engine.upkeep import auditing, recovery
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.matrix import points
 from tests.support.repos import git

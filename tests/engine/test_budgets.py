@@ -11,8 +11,10 @@ import yaml
 from agentpkg import views
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import approvals, budgets, looking, raising, retries
-from agentpkg.engine.plan import read_plan
+from agentpkg.engine import looking, retries
+from agentpkg.engine.asking import approvals, budgets
+from agentpkg.engine.supervising import raising
+from agentpkg.engine.supervising.plan import read_plan
 from tests.support import clis
 from tests.support.clis import agent_shop, committed
 from tests.support.engine_shop import Shop, ShopFactory

@@ -3,7 +3,9 @@
 import pytest
 
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import auditing, merging, review
+from agentpkg.engine.judging import review
+from agentpkg.engine.landing import merging
+from agentpkg.engine.upkeep import auditing
 from tests.support.engine_shop import FEATURE, ShopFactory
 from tests.support.repos import git
 

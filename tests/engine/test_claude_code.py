@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import attach, dispatch, retries, telling
+from agentpkg.engine import attach, retries
+from agentpkg.engine.dispatching import dispatch, telling
 from agentpkg.harnesses.claude_code import ClaudeCodeHarness
 from agentpkg.proc import run
 from tests.support.clis import agent_shop, claude, cli, committed, log_of

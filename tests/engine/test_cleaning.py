@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.model import State
-from agentpkg.engine import cleaning, merging, moving
-from agentpkg.engine.review import review
+from agentpkg.engine import cleaning, moving
+from agentpkg.engine.judging.review import review
+from agentpkg.engine.landing import merging
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git, write
 

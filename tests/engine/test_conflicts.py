@@ -5,7 +5,9 @@ import json
 import pytest
 
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import approvals, frozen, merging
+from agentpkg.engine.asking import approvals
+from agentpkg.engine.judging import frozen
+from agentpkg.engine.landing import merging
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 

@@ -9,7 +9,9 @@ import pytest
 
 from agentpkg.core.errors import AgentpkgError, BadInput, Busy, Lacking, NotAllowed
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import attach, dispatch, recovery
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.upkeep import recovery
 from agentpkg.git.worktrees import list_worktrees
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git
@@ -126,7 +128,7 @@ def test_of_two_commands_that_race_one_wins_and_the_other_says_who_has_it(shops:
     shop.agent("WP01", "wait_for go; save src/wp01.txt x")
     code = """
 from agentpkg.core.errors import AgentpkgError
-from agentpkg.engine import dispatch
+from agentpkg.engine.dispatching import dispatch
 project = shop.project
 feature = project.good_feature(shop.feature)
 (shop.tools / f"ready.{sys.argv[1]}").touch()
@@ -312,7 +314,7 @@ def test_the_dispatcher_may_end_as_soon_as_it_has_started_a_session(shops: ShopF
     shop = shops()
     shop.agent("WP01", "wait_for go; save src/wp01.txt x")
     code = """
-from agentpkg.engine import dispatch
+from agentpkg.engine.dispatching import dispatch
 project = shop.project
 print(dispatch.start(project, project.good_feature(shop.feature), "WP01", dispatch.Wish()).session.id)
 """
@@ -339,7 +341,8 @@ def test_same_inputs_give_the_same_prompt_bytes_in_another_place_at_another_time
 def test_many_packages_start_at_once(shops: ShopFactory) -> None:
     shop = shops({f"WP{i:02d}": [] for i in range(1, 5)})
     code = """
-from agentpkg.engine import dispatch, attach
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
 project = shop.project
 started = dispatch.start(project, project.good_feature(shop.feature), sys.argv[1], dispatch.Wish())
 print(attach.wait(project, started.session.id).outcome)

@@ -7,7 +7,8 @@ import pytest
 
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import State
-from agentpkg.engine import merging, recovery
+from agentpkg.engine.landing import merging
+from agentpkg.engine.upkeep import recovery
 from agentpkg.git.remote import Unreachable
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git

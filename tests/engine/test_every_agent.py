@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import conversation
+from agentpkg.engine.supervising import conversation
 from agentpkg.isolation import probe_all
 from tests.support import clis
 from tests.support.clis import agent_shop, committed, log_of

@@ -6,9 +6,9 @@ import pytest
 
 from agentpkg.core.errors import NotAllowed
 from agentpkg.core.model import Verdict
-from agentpkg.engine import explaining, frozen
-from agentpkg.engine.explaining import Explained
-from agentpkg.engine.review import review
+from agentpkg.engine.judging import explaining, frozen
+from agentpkg.engine.judging.explaining import Explained
+from agentpkg.engine.judging.review import review
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit
 

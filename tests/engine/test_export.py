@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core import chain
-from agentpkg.engine import auditing
 from agentpkg.engine.project import open_project
+from agentpkg.engine.upkeep import auditing
 from agentpkg.git.audit import anchored
 from agentpkg.ledger import exported
 from agentpkg.ledger.audit import AuditReport

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.errors import FellShort, Lacking
-from agentpkg.engine import fulldisk
+from agentpkg.engine.supervising import fulldisk
 from agentpkg.git.repo import GitFailed
 from tests.support.repos import git
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentpkg.engine import prompting
+from agentpkg.engine.dispatching import prompting
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 
 HALF = """\

@@ -9,7 +9,10 @@ import pytest
 
 from agentpkg.core.model import FailureClass, State
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, dispatch, merging, review
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.judging import review
+from agentpkg.engine.landing import merging
 from agentpkg.sessions.log import records
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git

@@ -10,7 +10,9 @@ import pytest
 
 from agentpkg.core.model import FailureClass, State
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, dispatch, recovery
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.upkeep import recovery
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.matrix import points
@@ -20,21 +22,21 @@ from tests.support.wait import until
 BRANCH = f"feat/{FEATURE}-WP01"
 
 _DISPATCH = """
-from agentpkg.engine import dispatch
+from agentpkg.engine.dispatching import dispatch
 project = shop.project
 print(dispatch.start(project, project.good_feature(shop.feature), "WP01", dispatch.Wish()).session.id, flush=True)
 """
 
 #: every step of a dispatch, in order; before the first of the second part there is no lease
 BEFORE_LEASE = (
-    "agentpkg.engine.dispatch:_prepare:return",
+    "agentpkg.engine.dispatching.dispatch:_prepare:return",
     "agentpkg.engine.transition.registration:register:return",
-    "agentpkg.engine.prompting:bundle:return",
-    "agentpkg.engine.dispatch:_write_folder:return",
+    "agentpkg.engine.dispatching.prompting:bundle:return",
+    "agentpkg.engine.dispatching.dispatch:_write_folder:return",
     "agentpkg.engine.transition.sessions:start:return",
 )
 AFTER_LEASE = (
-    "agentpkg.engine.dispatch:_take_lease:return",
+    "agentpkg.engine.dispatching.dispatch:_take_lease:return",
     "agentpkg.git.worktrees:ensure_excluded:return",
     "agentpkg.git.worktrees:_begin_branch:return",
     "agentpkg.git.worktrees:_add:return",
@@ -43,15 +45,15 @@ AFTER_LEASE = (
     "agentpkg.git.provision:provide:return",
     "agentpkg.git.private:make_private:call",
     "agentpkg.git.private:make_private:return",
-    "agentpkg.engine.plan:write:return",
-    "agentpkg.engine.tampering:remember:return",
+    "agentpkg.engine.supervising.plan:write:return",
+    "agentpkg.engine.supervising.tampering:remember:return",
     "agentpkg.git.private:enter:return",
 )
 #: from here on the supervisor goes on without its dispatcher
 SPAWNED = (
-    "agentpkg.engine.dispatch:_spawn:return",
-    "agentpkg.engine.lease:take:call",
-    "agentpkg.engine.lease:take:return",
+    "agentpkg.engine.dispatching.dispatch:_spawn:return",
+    "agentpkg.engine.supervising.lease:take:call",
+    "agentpkg.engine.supervising.lease:take:return",
 )
 
 #: a supervisor's steps while the agent has not ended by itself yet
@@ -64,11 +66,11 @@ RUNNING = (
 )
 #: and from the moment that all is known of it
 CONCLUDING = (
-    "agentpkg.engine.conclude:_gather:call",
-    "agentpkg.engine.tampering:look:return",
+    "agentpkg.engine.supervising.conclude:_gather:call",
+    "agentpkg.engine.supervising.tampering:look:return",
     "agentpkg.git.snapshots:snapshot:return",
     "agentpkg.git.admission:admit:return",
-    "agentpkg.engine.conclude:_gather:return",
+    "agentpkg.engine.supervising.conclude:_gather:return",
     "agentpkg.git.private:leave:return",
     "agentpkg.git.quarantine:seal:call",
     "agentpkg.git.quarantine:seal:return",
@@ -91,7 +93,7 @@ def kill_dispatcher(shop: Shop, monkeypatch: pytest.MonkeyPatch, point: str) -> 
 
 
 def kill_supervisor(shop: Shop, monkeypatch: pytest.MonkeyPatch, point: str) -> SessionRow:
-    for name, value in engine_kill.environment(shop.tools / "hook", "engine.supervisor", point).items():
+    for name, value in engine_kill.environment(shop.tools / "hook", "engine.supervising.supervisor", point).items():
         monkeypatch.setenv(name, value)
     row = start(shop)
     monkeypatch.delenv("TEST_KILL_WHICH")
@@ -302,7 +304,7 @@ def test_without_its_secrets_an_orphans_commits_stay_in_quarantine(
     path.write_text(path.read_text().replace("retries: 0", "retries: 0, environment: {T: '${{ secrets.MY_TOKEN }}'}"))
     shop.save("configuration")
     monkeypatch.setenv("MY_TOKEN", "a-secret-of-some-length")
-    row = kill_supervisor(shop, monkeypatch, "agentpkg.engine.tampering:look:return")
+    row = kill_supervisor(shop, monkeypatch, "agentpkg.engine.supervising.tampering:look:return")
     monkeypatch.delenv("MY_TOKEN")
     recovery.reconcile(shop.project)
     package = shop.row("WP01")

@@ -22,16 +22,16 @@ Run(project, project.good_feature(shop.feature), options, shop.told.append, Stop
 
 #: every step of a gate, in order: its commands, its entry, its tag, and the fix that it asks for
 POINTS = (
-    "agentpkg.engine.gatekeeping:check:call",
+    "agentpkg.engine.dispatching.gatekeeping:check:call",
     "agentpkg.checks.pipeline:run_commands:return",
-    "agentpkg.engine.gatekeeping:_said:return",
-    "agentpkg.engine.gatekeeping:_record:call",
-    "agentpkg.engine.gatekeeping:_record:return",
+    "agentpkg.engine.dispatching.gatekeeping:_said:return",
+    "agentpkg.engine.dispatching.gatekeeping:_record:call",
+    "agentpkg.engine.dispatching.gatekeeping:_record:return",
     "agentpkg.git.tags:make:call",
     "agentpkg.git.tags:make:return",
-    "agentpkg.engine.gatekeeping:check:return",
-    "agentpkg.engine.gatekeeping:check_entry:call",
-    "agentpkg.engine.gatekeeping:check_entry:return",
+    "agentpkg.engine.dispatching.gatekeeping:check:return",
+    "agentpkg.engine.dispatching.gatekeeping:check_entry:call",
+    "agentpkg.engine.dispatching.gatekeeping:check_entry:return",
     "agentpkg.engine.running.gating:_fix:call",
     "agentpkg.engine.fixing:text:return",
     "agentpkg.engine.transition.registration:register_fix:return",

@@ -6,7 +6,9 @@ import pytest
 
 from agentpkg.core.model import State, Verdict
 from agentpkg.core.records import PackageRow
-from agentpkg.engine import merging, recovery, review
+from agentpkg.engine.judging import review
+from agentpkg.engine.landing import merging
+from agentpkg.engine.upkeep import recovery
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.matrix import points
@@ -18,19 +20,19 @@ _RUN = "shop.run()"
 
 #: every step of a review, in order
 REVIEWING = (
-    "agentpkg.engine.review:judge:call",
+    "agentpkg.engine.judging.review:judge:call",
     "agentpkg.git.candidate:make:return",
-    "agentpkg.engine.review:context:return",
+    "agentpkg.engine.judging.review:context:return",
     "agentpkg.checks.pipeline:side_by_side:call",
     "agentpkg.checks.pipeline:side_by_side:return",
     "agentpkg.checks.pipeline:conclude:return",
     "agentpkg.checks.pipeline:run_all:return",
     "agentpkg.engine.transition.reviews:judged:return",
-    "agentpkg.engine.review:_record:return",
+    "agentpkg.engine.judging.review:_record:return",
 )
 #: every step of a landing after its review
 LANDING = (
-    "agentpkg.engine.merging:_intent:return",
+    "agentpkg.engine.landing.merging:_intent:return",
     "agentpkg.git.landing:land:call",
     "agentpkg.git.incoming:receive:return",
     "agentpkg.git.incoming:accept:return",
@@ -43,7 +45,7 @@ LANDING = (
     "agentpkg.git.landing:__call__:return",
     "agentpkg.git.landing_recovery:settle:call",
     "agentpkg.git.landing:land:return",
-    "agentpkg.engine.recording:record:call",
+    "agentpkg.engine.landing.recording:record:call",
     "agentpkg.engine.transition.reviews:landed:return",
     "agentpkg.engine.cleaning:after_landing:call",
     "agentpkg.git.removal:_remove:call",
@@ -51,19 +53,19 @@ LANDING = (
     "agentpkg.git.worktrees:drop_admin:return",
     "agentpkg.git.removal:_delete_branch:return",
     "agentpkg.engine.cleaning:after_landing:return",
-    "agentpkg.engine.recording:record:return",
+    "agentpkg.engine.landing.recording:record:return",
 )
 #: steps that a run takes itself, beside those of its dispatches, reviews and landings
 RUNNING = (
     "agentpkg.engine.running.starting:preflight:return",
     "agentpkg.engine.transition.registration:register:return",
-    "agentpkg.engine.dispatch:_take_lease:return",
-    "agentpkg.engine.dispatch:_make_room:return",
-    "agentpkg.engine.dispatch:_spawn:return",
+    "agentpkg.engine.dispatching.dispatch:_take_lease:return",
+    "agentpkg.engine.dispatching.dispatch:_make_room:return",
+    "agentpkg.engine.dispatching.dispatch:_spawn:return",
     "agentpkg.engine.running.starting:start:return",
     "agentpkg.engine.running.train:make:return",
     "agentpkg.engine.running.landing:queue:return",
-    "agentpkg.engine.lane:submit:return",
+    "agentpkg.engine.running.lane:submit:return",
     "agentpkg.engine.transition.reviews:judged:return",
     "agentpkg.git.landing:__call__:return",
     "agentpkg.engine.transition.reviews:landed:return",

@@ -13,7 +13,10 @@ from agentpkg.core.errors import Busy
 from agentpkg.core.life import Facts, Life, LifeState, derive
 from agentpkg.core.model import State
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, control, dispatch, insisting, lease, looking, moving, recovery
+from agentpkg.engine import attach, looking, moving
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.supervising import control, insisting, lease
+from agentpkg.engine.upkeep import recovery
 from agentpkg.sessions.pulse import read_members, read_pulse
 from tests.support import engine_kill
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
@@ -194,7 +197,7 @@ import os, sys
 def hook(frame, event, arg):
     if event == "call" and frame.f_code.co_name == "_look_for_commits":
         while True: pass
-if any("engine.supervisor" in word for word in sys.orig_argv) and os.environ.get("TEST_HANG"):
+if any("engine.supervising.supervisor" in word for word in sys.orig_argv) and os.environ.get("TEST_HANG"):
     sys.setprofile(hook)
 """
 
@@ -240,21 +243,21 @@ POINTS = (
     "__main__:_started:call",
     "__main__:_tell_commits:call",
     "__main__:_conclude:call",
-    "agentpkg.engine.lease:acting:call",
+    "agentpkg.engine.supervising.lease:acting:call",
 )
 #: within these it holds the session's lock: nobody can take the session over
 INSIDE = (
-    "agentpkg.engine.conclude:_gather:call",
+    "agentpkg.engine.supervising.conclude:_gather:call",
     "agentpkg.git.admission:admit:call",
     "agentpkg.git.admission:admit:return",
     "agentpkg.git.private:leave:call",
-    "agentpkg.engine.conclude:_end:return",
+    "agentpkg.engine.supervising.conclude:_end:return",
 )
 
 
 def stopped_at(shop: Shop, monkeypatch: pytest.MonkeyPatch, point: str) -> SessionRow:
     """A session whose supervisor has stopped itself at a point."""
-    hook = engine_kill.environment(shop.tools / "hook", "engine.supervisor", point, signal.SIGSTOP)
+    hook = engine_kill.environment(shop.tools / "hook", "engine.supervising.supervisor", point, signal.SIGSTOP)
     for name, value in hook.items():
         monkeypatch.setenv(name, value)
     begun = start(shop)

@@ -7,7 +7,8 @@ import pytest
 
 from agentpkg.core.model import FailureClass, State
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, dispatch
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 from tests.support.wait import until

@@ -6,8 +6,10 @@ import pytest
 
 from agentpkg.core.errors import FellShort, NotAllowed
 from agentpkg.core.model import State
-from agentpkg.engine import auditing, merging, moving, recovery
-from agentpkg.engine.review import review
+from agentpkg.engine import moving
+from agentpkg.engine.judging.review import review
+from agentpkg.engine.landing import merging
+from agentpkg.engine.upkeep import auditing, recovery
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git, write
 

@@ -4,8 +4,9 @@ import pytest
 
 from agentpkg.core.errors import Busy, NotAllowed
 from agentpkg.core.model import FeatureState, State
-from agentpkg.engine import frozen, moving
-from agentpkg.engine.review import review
+from agentpkg.engine import moving
+from agentpkg.engine.judging import frozen
+from agentpkg.engine.judging.review import review
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git
 from tests.support.wait import until

@@ -6,7 +6,10 @@ import pytest
 
 from agentpkg.core.life import LifeState
 from agentpkg.core.model import State
-from agentpkg.engine import approvals, attach, control, dispatch, looking
+from agentpkg.engine import attach, looking
+from agentpkg.engine.asking import approvals
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.supervising import control
 from agentpkg.isolation import probe_all
 from tests.support import clis
 from tests.support.clis import agent_shop, committed, log_of

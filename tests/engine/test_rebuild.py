@@ -18,9 +18,13 @@ from agentpkg.core import chain
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, State
 from agentpkg.core.records import Entry, PackageRow, SessionRow
-from agentpkg.engine import approvals, attach, auditing, dispatch, mending, merging, moving, rebuilding
-from agentpkg.engine.rebuilding.replay import Replay
-from agentpkg.engine.review import review
+from agentpkg.engine import attach, moving
+from agentpkg.engine.asking import approvals
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.judging.review import review
+from agentpkg.engine.landing import merging
+from agentpkg.engine.upkeep import auditing, mending, rebuilding
+from agentpkg.engine.upkeep.rebuilding.replay import Replay
 from agentpkg.git.audit import anchored
 from agentpkg.sessions.pulse import read_pulse
 from tests.cli.support import quick

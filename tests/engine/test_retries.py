@@ -5,7 +5,8 @@ import re
 import pytest
 
 from agentpkg.core.model import FailureClass, State
-from agentpkg.engine import dispatch, looking, retries
+from agentpkg.engine import looking, retries
+from agentpkg.engine.dispatching import dispatch
 from agentpkg.views import Seen
 from tests.engine.test_run import Running
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory

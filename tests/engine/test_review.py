@@ -4,8 +4,9 @@ import pytest
 
 from agentpkg.core.errors import Busy, Interrupted, Lacking, NotAllowed
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import merging, moving
-from agentpkg.engine.review import review
+from agentpkg.engine import moving
+from agentpkg.engine.judging.review import review
+from agentpkg.engine.landing import merging
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git
 from tests.support.wait import until
@@ -151,7 +152,7 @@ def test_one_package_is_judged_by_one_command_at_a_time_and_it_can_be_stopped(sh
     config.write_text(config.read_text().replace('run: "true"', f'run: "touch {mark}; sleep 30"'))
     shop.save()
     shop.implement("WP01")
-    child = shop.python("from agentpkg.engine.review import review; review(shop.project, shop.feature, 'WP01')")
+    child = shop.python("from agentpkg.engine.judging.review import review; review(shop.project, shop.feature, 'WP01')")
     until(mark.exists)
     with pytest.raises(Busy):
         judged(shop)

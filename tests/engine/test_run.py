@@ -8,9 +8,10 @@ import pytest
 from agentpkg import views
 from agentpkg.core.errors import Busy
 from agentpkg.core.model import FeatureState, State
-from agentpkg.engine import looking, moving, rewinding
+from agentpkg.engine import looking, moving
 from agentpkg.engine.doctor import look
 from agentpkg.engine.running.values import Finished, Stop
+from agentpkg.engine.upkeep import rewinding
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
 from tests.support.repos import commit, git
 from tests.support.wait import until
@@ -361,7 +362,7 @@ def test_the_configuration_that_changed_between_two_sessions_is_simply_used(shop
 
 
 def _review(shop: Shop, wp: str) -> None:
-    from agentpkg.engine import review
+    from agentpkg.engine.judging import review
 
     review.review(shop.project, FEATURE, wp)
 

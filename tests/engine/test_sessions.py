@@ -15,7 +15,10 @@ import pytest
 from agentpkg.core.errors import BadInput, Busy
 from agentpkg.core.model import FailureClass, State
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, conclude, control, dispatch, lease, recovery, rewinding
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.supervising import conclude, control, lease
+from agentpkg.engine.upkeep import recovery, rewinding
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git, write
 from tests.support.wait import until

@@ -9,7 +9,11 @@ import pytest
 from agentpkg.core.errors import BadInput, Busy, NotAllowed
 from agentpkg.core.model import State
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, cleaning, control, dispatch, review, rewinding, transition
+from agentpkg.engine import attach, cleaning, transition
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.judging import review
+from agentpkg.engine.supervising import control
+from agentpkg.engine.upkeep import rewinding
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git, write
 from tests.support.wait import until

@@ -7,7 +7,8 @@ import pytest
 from agentpkg import views
 from agentpkg.core.errors import BadInput, NotAllowed
 from agentpkg.core.model import State
-from agentpkg.engine import dispatch, exporting, gatekeeping, looking
+from agentpkg.engine import exporting, looking
+from agentpkg.engine.dispatching import dispatch, gatekeeping
 from agentpkg.engine.running.run import Run
 from agentpkg.engine.running.values import Finished, Options, Stop
 from tests.engine.test_run import Running

@@ -8,7 +8,8 @@ import pytest
 from agentpkg import files
 from agentpkg.core.errors import Busy, NotAllowed
 from agentpkg.core.model import State
-from agentpkg.engine import looking, prompting, telling
+from agentpkg.engine import looking
+from agentpkg.engine.dispatching import prompting, telling
 from agentpkg.engine.running import background, owner, steering
 from agentpkg.engine.running.values import Options
 from agentpkg.sessions.log import NAME, tail

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.model import State, Verdict
-from agentpkg.engine import queueing
+from agentpkg.engine.running import queueing
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import git
 

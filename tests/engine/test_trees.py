@@ -12,7 +12,10 @@ import pytest
 
 from agentpkg import proc
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, control, dispatch, recovery
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.supervising import control
+from agentpkg.engine.upkeep import recovery
 from agentpkg.sessions.pulse import read_members
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.wait import until

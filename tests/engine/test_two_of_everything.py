@@ -12,9 +12,12 @@ import pytest
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import State
 from agentpkg.core.records import EventRow
-from agentpkg.engine import attach, auditing, cleaning, dispatch, mending, merging, recovery, rewinding
+from agentpkg.engine import attach, cleaning
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.judging.review import review
+from agentpkg.engine.landing import merging
 from agentpkg.engine.project import Project
-from agentpkg.engine.review import review
+from agentpkg.engine.upkeep import auditing, mending, recovery, rewinding
 from agentpkg.ledger.ledger import Ledger
 from tests.cli.support import quick
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, dispatch
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
 from agentpkg.isolation import probe_all
 from agentpkg.sessions.log import NAME, records
 from tests.support.engine_shop import Shop

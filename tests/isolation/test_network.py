@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.hosts import Target, parse
-from agentpkg.engine import approvals, attach, dispatch
+from agentpkg.engine import attach
+from agentpkg.engine.asking import approvals
+from agentpkg.engine.dispatching import dispatch
 from agentpkg.isolation.proxy import Proxy
 from agentpkg.isolation.undecided import address_of
 from tests.isolation.support import require, said, session

@@ -10,7 +10,7 @@ import pytest
 
 from agentpkg.core.errors import Lacking
 from agentpkg.core.records import CheckResult, ReviewRow
-from agentpkg.engine import review
+from agentpkg.engine.judging import review
 from agentpkg.isolation import probe_all
 from tests.isolation.support import require
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory

@@ -9,7 +9,10 @@ import pytest
 
 from agentpkg import proc
 from agentpkg.core.model import FailureClass
-from agentpkg.engine import attach, control, dispatch, review
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
+from agentpkg.engine.judging import review
+from agentpkg.engine.supervising import control
 from tests.isolation.support import require, said, session
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git

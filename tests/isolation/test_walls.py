@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from agentpkg.core.records import SessionRow
-from agentpkg.engine import attach, dispatch
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
 from agentpkg.sessions.log import NAME, records
 from tests.isolation.ordinary import pytest_as_user
 from tests.isolation.support import require

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentpkg.core.model import State
-from agentpkg.engine import auditing, rebuilding, recovery
 from agentpkg.engine import events as publishing
+from agentpkg.engine.upkeep import auditing, rebuilding, recovery
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory, shape
 from tests.support.repos import git
 from tests.support.wait import until
@@ -152,7 +152,7 @@ def _due(found: dict[str, list[int]], tally: Tally) -> dict[str, list[int]]:
 
 def _by_kind(shop: Shop) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    supervisors = {pid for pid, words in _processes(shop) if "agentpkg.engine.supervisor" in words}
+    supervisors = {pid for pid, words in _processes(shop) if "agentpkg.engine.supervising.supervisor" in words}
     for pid, words in _processes(shop):
         kind = _kind(pid, words, supervisors)
         if kind is not None:

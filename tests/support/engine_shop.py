@@ -19,7 +19,8 @@ from typing import Any
 from agentpkg.core import chain
 from agentpkg.core.model import State
 from agentpkg.core.records import EventRow, PackageRow
-from agentpkg.engine import attach, dispatch
+from agentpkg.engine import attach
+from agentpkg.engine.dispatching import dispatch
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.running.run import Run
 from agentpkg.engine.running.values import Finished, Options, Stop

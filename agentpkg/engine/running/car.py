@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from agentpkg.core.model import Verdict
-from agentpkg.engine import batching
+from agentpkg.engine.judging import batching
+from agentpkg.engine.judging.review import Draft, Made
 from agentpkg.engine.project import Project
-from agentpkg.engine.review import Draft, Made
 
 
 @dataclass

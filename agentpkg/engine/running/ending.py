@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from agentpkg.core.model import State, Verdict
 from agentpkg.core.records import PackageRow
-from agentpkg.engine import control
 from agentpkg.engine.running import gating, landing, starting
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.values import Stuck
+from agentpkg.engine.supervising import control
 
 
 def stop_sessions(scene: Scene, rows: Sequence[PackageRow]) -> None:

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.records import PackageRow
 from agentpkg.core.stages import Checked, Gate
-from agentpkg.engine import fixing, frozen, fulldisk, gatekeeping, gates, transition
+from agentpkg.engine import fixing, transition
+from agentpkg.engine.dispatching import gatekeeping, gates
+from agentpkg.engine.judging import frozen
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.values import Stuck
+from agentpkg.engine.supervising import fulldisk
 
 
 def look(scene: Scene) -> None:

@@ -6,11 +6,14 @@ from agentpkg.core.errors import AgentpkgError, NotAllowed
 from agentpkg.core.model import State, Verdict
 from agentpkg.core.queue import Placed, order, passing
 from agentpkg.core.records import PackageRow
-from agentpkg.engine import approvals, batching, frozen, fulldisk, merging, queueing, review
-from agentpkg.engine.reviewers import RESTS
-from agentpkg.engine.running import steering
+from agentpkg.engine.asking import approvals
+from agentpkg.engine.judging import batching, frozen, review
+from agentpkg.engine.judging.reviewers import RESTS
+from agentpkg.engine.landing import merging
+from agentpkg.engine.running import queueing, steering
 from agentpkg.engine.running.car import Car
 from agentpkg.engine.running.scene import Scene
+from agentpkg.engine.supervising import fulldisk
 from agentpkg.engine.transition import REVIEWER
 
 

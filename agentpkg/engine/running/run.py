@@ -11,16 +11,18 @@ from contextlib import contextmanager
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import Feature, State
 from agentpkg.core.records import EventRow, PackageRow, SessionRow
-from agentpkg.engine import fulldisk, gatekeeping, recovery
-from agentpkg.engine.lane import Lane
+from agentpkg.engine.dispatching import gatekeeping
 from agentpkg.engine.project import Project
 from agentpkg.engine.running import ending, gating, holding, landing, owner, persisting, starting, steering
+from agentpkg.engine.running.lane import Lane
 from agentpkg.engine.running.owner import Owner
 from agentpkg.engine.running.scene import Scene
 from agentpkg.engine.running.starting import Starts
 from agentpkg.engine.running.train import Train
 from agentpkg.engine.running.values import Finished, Options, Stop
 from agentpkg.engine.running.waiting import Patience
+from agentpkg.engine.supervising import fulldisk
+from agentpkg.engine.upkeep import recovery
 
 #: seconds between two looks at the ledger while nothing wakes the run
 LOOK = 0.5

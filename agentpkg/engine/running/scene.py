@@ -13,13 +13,13 @@ from agentpkg.core.errors import BadInput
 from agentpkg.core.model import Feature, State, Verdict
 from agentpkg.core.records import PackageRow
 from agentpkg.core.stages import Progress
-from agentpkg.engine.lane import Lane
-from agentpkg.engine.plan import config_digest
 from agentpkg.engine.project import Project
-from agentpkg.engine.refusals import Refusals
+from agentpkg.engine.running.lane import Lane
+from agentpkg.engine.running.refusals import Refusals
 from agentpkg.engine.running.train import Train
 from agentpkg.engine.running.values import Options, Stop
 from agentpkg.engine.running.waiting import Patience
+from agentpkg.engine.supervising.plan import config_digest
 
 
 @dataclass

@@ -7,9 +7,12 @@ from agentpkg.core import schedule
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import FailureClass, State
 from agentpkg.core.records import PackageRow
-from agentpkg.engine import budgets, dispatch, fulldisk, retries
+from agentpkg.engine import retries
+from agentpkg.engine.asking import budgets
+from agentpkg.engine.dispatching import dispatch
 from agentpkg.engine.running import ordering, persisting
 from agentpkg.engine.running.scene import Scene
+from agentpkg.engine.supervising import fulldisk
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ nothing but the time of some checks, and no package is ever judged by what is no
 A car whose checks fail leaves: those behind it are made anew without it, at once. Whether it really fails is known when
 all before it have landed; should one of these fail as well, it gets another chance.
 
-Where checks are slow, and the configuration wants it, a car is a batch of packages (:mod:`agentpkg.engine.batching`):
+Where checks are slow, and the configuration wants it, a car is a batch of packages (:mod:`agentpkg.engine.judging.batching`):
 one run of the commands at its tip. Of a batch that fails, half is tried, and so on
 (:func:`agentpkg.core.queue.batches`); what is left over in the end is judged alone like any other package, and gets its
 finding from that.
@@ -25,9 +25,9 @@ from typing import Any, Self
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.queue import Link, batches
 from agentpkg.core.records import PackageRow, ReviewRow
-from agentpkg.engine import batching, review
+from agentpkg.engine.judging import batching, review
+from agentpkg.engine.judging.review import Draft, Made
 from agentpkg.engine.project import Project
-from agentpkg.engine.review import Draft, Made
 from agentpkg.engine.running.car import Car, Clock
 
 #: how often in a row others may be faster before a car is judged while nobody else lands

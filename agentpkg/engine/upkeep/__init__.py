@@ -1,0 +1,1 @@
+"""What was left half done, damaged or lost: found, told and mended."""
