@@ -40,7 +40,8 @@ _HEAVY = "agentpkg.checks.pipeline asyncio click jinja2 nats networkx pydantic r
 STARTS = {
     "agentpkg.cli": "click",
     "agentpkg.relay.client": "", "agentpkg.relay.main": "asyncio",
-    "agentpkg.engine.supervising.supervisor": "", "agentpkg.engine.supervising.conclude": "", "agentpkg.engine.upkeep.recovery": "pydantic yaml",
+    "agentpkg.engine.supervising.supervisor": "", "agentpkg.engine.supervising.conclude": "",
+    "agentpkg.engine.upkeep.recovery": "pydantic yaml",
 }  # fmt: skip
 
 
@@ -137,6 +138,19 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
+
+
+def test_no_rooms_of_the_engine_import_each_other_in_a_circle() -> None:
+    """Its folders, and the modules beside them, each as one."""
+    graph: dict[str, set[str]] = {}
+    for one in OWN:
+        by, used = (name.split(".")[:2] for name in (one.by, one.name))
+        if by[0] == used[0] == "engine" and by != used and len(used) > 1:
+            graph.setdefault(by[-1], set()).add(used[1])
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle of rooms: " + " <- ".join(error.args[1]))
 
 
 def test_only_the_command_line_prints() -> None:

@@ -29,10 +29,10 @@ print(dispatch.start(project, project.good_feature(shop.feature), "WP01", dispat
 
 #: every step of a dispatch, in order; before the first of the second part there is no lease
 BEFORE_LEASE = (
-    "agentpkg.engine.dispatching.dispatch:_prepare:return",
+    "agentpkg.engine.dispatching.preparing:prepare:return",
     "agentpkg.engine.transition.registration:register:return",
     "agentpkg.engine.dispatching.prompting:bundle:return",
-    "agentpkg.engine.dispatching.dispatch:_write_folder:return",
+    "agentpkg.engine.dispatching.launching:write_folder:return",
     "agentpkg.engine.transition.sessions:start:return",
 )
 AFTER_LEASE = (
@@ -51,7 +51,7 @@ AFTER_LEASE = (
 )
 #: from here on the supervisor goes on without its dispatcher
 SPAWNED = (
-    "agentpkg.engine.dispatching.dispatch:_spawn:return",
+    "agentpkg.engine.dispatching.launching:spawn:return",
     "agentpkg.engine.supervising.lease:take:call",
     "agentpkg.engine.supervising.lease:take:return",
 )
@@ -66,11 +66,11 @@ RUNNING = (
 )
 #: and from the moment that all is known of it
 CONCLUDING = (
-    "agentpkg.engine.supervising.conclude:_gather:call",
+    "agentpkg.engine.supervising.gathering:gather:call",
     "agentpkg.engine.supervising.tampering:look:return",
     "agentpkg.git.snapshots:snapshot:return",
     "agentpkg.git.admission:admit:return",
-    "agentpkg.engine.supervising.conclude:_gather:return",
+    "agentpkg.engine.supervising.gathering:gather:return",
     "agentpkg.git.private:leave:return",
     "agentpkg.git.quarantine:seal:call",
     "agentpkg.git.quarantine:seal:return",

@@ -61,7 +61,7 @@ RUNNING = (
     "agentpkg.engine.transition.registration:register:return",
     "agentpkg.engine.dispatching.dispatch:_take_lease:return",
     "agentpkg.engine.dispatching.dispatch:_make_room:return",
-    "agentpkg.engine.dispatching.dispatch:_spawn:return",
+    "agentpkg.engine.dispatching.launching:spawn:return",
     "agentpkg.engine.running.starting:start:return",
     "agentpkg.engine.running.train:make:return",
     "agentpkg.engine.running.landing:queue:return",

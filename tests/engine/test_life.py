@@ -247,7 +247,7 @@ POINTS = (
 )
 #: within these it holds the session's lock: nobody can take the session over
 INSIDE = (
-    "agentpkg.engine.supervising.conclude:_gather:call",
+    "agentpkg.engine.supervising.gathering:gather:call",
     "agentpkg.git.admission:admit:call",
     "agentpkg.git.admission:admit:return",
     "agentpkg.git.private:leave:call",

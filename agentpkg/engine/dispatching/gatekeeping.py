@@ -1,8 +1,8 @@
 """Runs the gates of a feature: done checks and entry conditions of stages, and the feature's own done check.
 
 Checks run in throw-away copies of the target's tip, as a review's do. What they found becomes an entry of the
-feature, which :mod:`agentpkg.engine.dispatching.gates` reads. The tag of a finished stage comes after the entry, and is made again
-by whoever finds it missing, since the entry says all that it is made of.
+feature, which :mod:`agentpkg.engine.dispatching.gates` reads. The tag of a finished stage comes after the entry, and is
+made again by whoever finds it missing, since the entry says all that it is made of.
 """
 
 from collections.abc import Callable, Mapping

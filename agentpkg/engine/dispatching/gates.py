@@ -1,8 +1,8 @@
 """How far the gates of a feature are: done checks and entry conditions of stages, and the feature's own done check.
 
 What the checks found is an entry of the feature (``stage_checked``, ``stage_entered``); a stage is finished when the
-newest one says so. :mod:`agentpkg.engine.dispatching.gatekeeping` runs them; this only reads, and costs the commands that look no
-more than that.
+newest one says so. :mod:`agentpkg.engine.dispatching.gatekeeping` runs them; this only reads, and costs the commands
+that look no more than that.
 """
 
 from collections.abc import Mapping

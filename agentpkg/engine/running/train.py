@@ -8,10 +8,10 @@ nothing but the time of some checks, and no package is ever judged by what is no
 A car whose checks fail leaves: those behind it are made anew without it, at once. Whether it really fails is known when
 all before it have landed; should one of these fail as well, it gets another chance.
 
-Where checks are slow, and the configuration wants it, a car is a batch of packages (:mod:`agentpkg.engine.judging.batching`):
-one run of the commands at its tip. Of a batch that fails, half is tried, and so on
-(:func:`agentpkg.core.queue.batches`); what is left over in the end is judged alone like any other package, and gets its
-finding from that.
+Where checks are slow, and the configuration wants it, a car is a batch of packages
+(:mod:`agentpkg.engine.judging.batching`): one run of the commands at its tip. Of a batch that fails, half is tried,
+and so on (:func:`agentpkg.core.queue.batches`); what is left over in the end is judged alone like any other package,
+and gets its finding from that.
 """
 
 import threading

@@ -185,7 +185,7 @@ class Supervisor:
             yield
 
     def _keeper(self) -> Any:
-        from agentpkg.engine.supervising.conclude import enclosing
+        from agentpkg.engine.supervising.gathering import enclosing
         from agentpkg.engine.supervising.keeper import Keeper
         from agentpkg.git import worktrees
         from agentpkg.git.identity import user_identity
@@ -314,7 +314,7 @@ class Supervisor:
 
     def _tell_commits(self, tip: str) -> None:
         from agentpkg.engine import transition
-        from agentpkg.engine.supervising.conclude import enclosing
+        from agentpkg.engine.supervising.gathering import enclosing
         from agentpkg.git.diff import changed_paths, commits
         from agentpkg.git.doubt import objects_in_doubt
         from agentpkg.git.finite import require_finite

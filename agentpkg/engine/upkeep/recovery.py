@@ -41,8 +41,8 @@ def reconcile(project: Project) -> list[str]:
     """Ends sessions whose supervisor is dead, and finishes landings that were cut short; follows a moved repository.
 
     A process that cannot be judged is left alone: unknown is not dead. One that lives and does not answer keeps its
-    session too, unless a person asked for its end (:mod:`agentpkg.engine.supervising.insisting`). Of several commands that look at
-    once, one takes a session over and ends it; should that one die too, the next does.
+    session too, unless a person asked for its end (:mod:`agentpkg.engine.supervising.insisting`). Of several commands
+    that look at once, one takes a session over and ends it; should that one die too, the next does.
 
     Returns:
         What was done, one sentence each.
