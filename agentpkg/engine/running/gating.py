@@ -6,7 +6,7 @@ the target has moved; with ``--until-done`` its failure makes a package that men
 
 from collections.abc import Callable, Iterator
 
-from agentpkg.core.errors import Interrupted
+from agentpkg.core.errors import AgentpkgError, Interrupted
 from agentpkg.core.records import PackageRow
 from agentpkg.core.stages import Checked, Gate
 from agentpkg.engine import fixing, transition
@@ -21,15 +21,17 @@ def look(scene: Scene) -> None:
     """Reads how far the gates are, and takes note of checks that gave no verdict.
 
     Raises:
-        AgentpkgError: a full disk stopped some of them, which are to be done again.
+        AgentpkgError, OSError: a full disk stopped some of them, which are to be done again.
     """
     project, feature = scene.project, scene.feature
     rows = {row.wp: row for row in project.ledger.packages(feature.id)}
     scene.progress = gates.progress(project.ledger, feature, rows)
-    full = None
+    full: AgentpkgError | OSError | None = None
     for name, error in scene.checks.collect():
         if error is not None and fulldisk.is_full(error, project.state):
             full = error
+        elif isinstance(error, OSError):
+            raise error
         elif error is not None and not isinstance(error, Interrupted):
             scene.unjudged[name] = (_tip(scene), error.message)
     if full is not None:

@@ -87,13 +87,15 @@ def collect(scene: Scene) -> None:
     """Takes note of what the lane has done since the last call.
 
     Raises:
-        AgentpkgError: a full disk stopped some of it, which is to be done again.
+        AgentpkgError, OSError: a full disk stopped some of it, which is to be done again.
     """
-    full = None
+    full: AgentpkgError | OSError | None = None
     for wp, error in scene.lane.collect():
         if error is not None and fulldisk.is_full(error, scene.project.state):
             full = error
             scene.train.forget(wp)
+        elif isinstance(error, OSError):
+            raise error
         elif error is not None and _put_off(scene, wp, error):
             scene.train.forget(wp)
         elif error is not None:

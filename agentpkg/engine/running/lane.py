@@ -54,8 +54,10 @@ class Lane:
         self._jobs.update(dict.fromkeys(wps, future))
         future.add_done_callback(lambda _: self._wake())
 
-    def collect(self) -> list[tuple[str, AgentpkgError | None]]:
+    def collect(self) -> list[tuple[str, AgentpkgError | OSError | None]]:
         """What ended since the last call: packages with what was refused, or None where a job did its work.
+
+        An error of the system's is given too: it may be a full disk, which is nobody's fault.
 
         Raises:
             BaseException: what nobody planned for, as the job raised it.
@@ -66,11 +68,11 @@ class Lane:
         return [(wp, _error(job)) for wp, job in ended]
 
 
-def _error(job: "Future[None]") -> AgentpkgError | None:
+def _error(job: "Future[None]") -> AgentpkgError | OSError | None:
     if job.cancelled():
         return Interrupted("the run was stopped")
     try:
         job.result()
-    except AgentpkgError as error:
+    except (AgentpkgError, OSError) as error:
         return error
     return None
