@@ -426,7 +426,7 @@ def test_a_run_lands_what_is_approved_elsewhere_at_once(shops: ShopFactory, nats
     thread.start()
     until(lambda: asked(shop))
     child = shop.python(
-        "from agentpkg.engine import approvals; import time; "
+        "from agentpkg.engine.asking import approvals; import time; "
         "approvals.decide(shop.project, shop.feature, 'WP01', 'yes', None); print(time.time())"
     )
     _, errors = child.communicate(timeout=20)

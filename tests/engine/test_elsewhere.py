@@ -105,7 +105,7 @@ def test_a_landing_that_was_pushed_and_killed_is_recorded_once_the_remote_answer
     hook.chmod(0o755)
     child = shop.python(
         f"import os, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n"
-        "from agentpkg.engine import merging\nmerging.land(shop.project, shop.feature, 'WP01', 'ci:automation')"
+        "from agentpkg.engine.landing import merging\nmerging.land(shop.project, shop.feature, 'WP01', 'ci:automation')"
     )
     child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL

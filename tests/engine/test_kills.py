@@ -269,7 +269,9 @@ def test_of_commands_that_find_a_dead_supervisor_at_once_one_ends_the_session(sh
     assert row.pid
     os.kill(row.pid, signal.SIGKILL)
     until(lambda: not _alive(row.pid or 0))
-    code = "from agentpkg.engine import recovery\nproject = shop.project\nprint(len(recovery.reconcile(project)))"
+    code = (
+        "from agentpkg.engine.upkeep import recovery\nproject = shop.project\nprint(len(recovery.reconcile(project)))"
+    )
     children = [shop.python(code) for _ in range(3)]
     done = [child.communicate(timeout=60) for child in children]
     assert sorted(out.strip() for out, _ in done) == ["0", "0", "1"], done
@@ -287,7 +289,7 @@ def test_a_command_killed_while_it_ends_a_dead_session_is_followed_by_the_next(
         shop.tools / "hook", "engine_shop", "agentpkg.git.quarantine:seal:return"
     ).items():
         monkeypatch.setenv(name, value)
-    child = shop.python("from agentpkg.engine import recovery\nrecovery.reconcile(shop.project)")
+    child = shop.python("from agentpkg.engine.upkeep import recovery\nrecovery.reconcile(shop.project)")
     child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL
     monkeypatch.delenv("TEST_KILL_WHICH")

@@ -14,8 +14,8 @@ from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.matrix import points
 from tests.support.repos import git
 
-_REVIEW = "from agentpkg.engine import review\nreview.review(shop.project, shop.feature, 'WP01')"
-_LAND = "from agentpkg.engine import merging\nmerging.land(shop.project, shop.feature, 'WP01', 'ci:automation')"
+_REVIEW = "from agentpkg.engine.judging import review\nreview.review(shop.project, shop.feature, 'WP01')"
+_LAND = "from agentpkg.engine.landing import merging\nmerging.land(shop.project, shop.feature, 'WP01', 'ci:automation')"
 _RUN = "shop.run()"
 
 #: every step of a review, in order

@@ -120,7 +120,7 @@ def test_a_file_of_the_users_in_the_way_stops_all_and_the_same_command_lands_it_
 def test_two_commands_that_land_the_same_package_do_it_once(shops: ShopFactory) -> None:
     shop = approved(shops)
     code = (
-        "from agentpkg.engine import merging; from agentpkg.core.errors import AgentpkgError\n"
+        "from agentpkg.engine.landing import merging; from agentpkg.core.errors import AgentpkgError\n"
         "try: merging.land_approved(shop.project, shop.feature, 'WP01', 'human:me'); print('landed')\n"
         "except AgentpkgError as error: print(error.exit_code)"
     )
@@ -138,7 +138,7 @@ def test_two_packages_that_land_at_once_both_land(shops: ShopFactory) -> None:
         shop.implement(wp)
         review(shop.project, FEATURE, wp)
     code = (
-        "from agentpkg.engine import merging; "
+        "from agentpkg.engine.landing import merging; "
         "merging.land_approved(shop.project, shop.feature, sys.argv[1], 'human:me')"
     )
     children = [shop.python(code, wp) for wp in ("WP01", "WP02")]
@@ -164,9 +164,11 @@ _KILLS = {
     "before the ledger's transaction ends": (
         "real = transition.landed\ndef landed(*a): real(*a); die()\ntransition.landed = landed"
     ),
-    "before worktree and branch are removed": "from agentpkg.engine import recording\nrecording.after_landing = die",
+    "before worktree and branch are removed": (
+        "from agentpkg.engine.landing import recording\nrecording.after_landing = die"
+    ),
     "after it is recorded and cleaned up": (
-        "from agentpkg.engine import recording\nreal = recording.after_landing\n"
+        "from agentpkg.engine.landing import recording\nreal = recording.after_landing\n"
         "def after(*a): real(*a); die()\nrecording.after_landing = after"
     ),
 }
@@ -178,7 +180,8 @@ def test_a_landing_that_is_killed_anywhere_ends_as_the_undisturbed_one(shops: Sh
     shop = approved(shops)
     write(shop.repo, {"README.md": "mine\n"})
     child = shop.python(
-        f"{_DIE}from agentpkg.engine import merging, transition\nfrom agentpkg.git import landing\n"
+        f"{_DIE}from agentpkg.engine import transition\nfrom agentpkg.engine.landing import merging\n"
+        "from agentpkg.git import landing\n"
         f"{_KILLS[step]}\n{_LAND}"
     )
     _, errors = child.communicate(timeout=30)
@@ -205,7 +208,8 @@ def test_a_landing_that_is_killed_anywhere_ends_as_the_undisturbed_one(shops: Sh
 def test_a_landing_that_is_killed_and_overtaken_by_the_users_commit_is_recorded(shops: ShopFactory) -> None:
     shop = approved(shops)
     child = shop.python(
-        f"{_DIE}from agentpkg.engine import merging, transition\nfrom agentpkg.git import landing\n"
+        f"{_DIE}from agentpkg.engine import transition\nfrom agentpkg.engine.landing import merging\n"
+        "from agentpkg.git import landing\n"
         f"{_KILLS['after the target moved']}\n{_LAND}"
     )
     child.communicate(timeout=30)
@@ -222,7 +226,7 @@ def test_a_review_that_is_killed_before_it_is_recorded_is_simply_done_again(shop
     shop = shops()
     shop.implement("WP01")
     child = shop.python(
-        f"{_DIE}from agentpkg.engine import review, transition\n"
+        f"{_DIE}from agentpkg.engine import transition\nfrom agentpkg.engine.judging import review\n"
         "real = transition.judged\ndef judged(*a): real(*a); die()\ntransition.judged = judged\n"
         "review.review(shop.project, shop.feature, 'WP01')"
     )
@@ -237,7 +241,7 @@ def test_a_review_that_is_killed_before_it_is_recorded_is_simply_done_again(shop
 def test_an_intent_whose_target_is_gone_does_not_stop_other_commands(shops: ShopFactory) -> None:
     shop = approved(shops)
     child = shop.python(
-        f"{_DIE}from agentpkg.engine import merging\nfrom agentpkg.git import landing\n"
+        f"{_DIE}from agentpkg.engine.landing import merging\nfrom agentpkg.git import landing\n"
         f"{_KILLS['before the target moves']}\n{_LAND}"
     )
     child.communicate(timeout=30)
