@@ -220,7 +220,7 @@ def moves_told(shop: Shop) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entries", points(range(6)))
+@pytest.mark.parametrize("entries", [*points(range(5)), pytest.param(5, marks=pytest.mark.exhaustive)])
 def test_what_was_not_anchored_is_found_from_git_and_folders(shops: ShopFactory, entries: int) -> None:
     shop = shops({"WP01": [], "WP02": ["WP01"]})
     shop.implement("WP01")
@@ -423,7 +423,7 @@ def test_what_another_program_has_spoiled_is_found_and_mended(shops: ShopFactory
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("answered", points([True, False]))
 def test_what_needed_people_needs_them_after_a_rebuild_too(shops: ShopFactory, answered: bool) -> None:
     shop = shops(packages={"WP01": {"approval": "required"}})
     shop.implement("WP01")
