@@ -183,7 +183,11 @@ def test_nothing_is_left_after_a_normal_end(stage: Stage, script: str) -> None:
 
 
 def test_one_that_stops_its_parent_or_runs_on_without_streams_is_bounded_by_time(stage: Stage) -> None:
-    stopped = stage.shell("(kill -STOP $$; exec sleep 60) & echo $$ $! > pids; wait", timeout=0.4, grace=0.2)
+    stopped = stage.shell(
+        "(until [ -s pids ]; do sleep 0.01; done; kill -STOP $$; exec sleep 60) & echo $$ $! > pids; wait",
+        timeout=0.4,
+        grace=0.2,
+    )
     closed = stage.shell("exec >&- 2>&-; echo $$ >> pids; exec sleep 60", timeout=0.4, grace=0.2)
     assert (stopped.stop, closed.stop) == ("timeout", "timeout")
     assert len(stage.pids()) == 3
