@@ -44,7 +44,8 @@ from agentpkg.checks.reuse import Bindings, Known, Parts, reviewer
 from agentpkg.checks.safexml import BadReport
 from agentpkg.core.errors import Interrupted
 from agentpkg.core.model import Verdict
-from agentpkg.core.records import CheckResult, CheckStatus
+from agentpkg.core.records import Batch, CheckResult, CheckStatus
+from agentpkg.git.refs import tree_of
 
 __all__ = ["PARALLEL", "NoVerdict", "Reviewed", "recorded", "run_all", "run_commands", "with_finding"]
 
@@ -291,14 +292,13 @@ def _bound(context: ReviewContext) -> dict[str, Any]:
         "feature": context.feature, "wp": context.wp.id, "candidate": context.candidate, "head": context.head,
         "base": context.base, "reviewer": reviewer(), "definitions": context.definitions.key(),
         "isolation": context.walls.level if context.walls else None,
-        "tree": tree_of(context, context.candidate),
-        **({"batch": {**asdict(context.batch), "tree": tree_of(context, context.batch.tip)}} if context.batch else {}),
+        "tree": tree_of(context.control, context.candidate),
+        **({"batch": _batch(context, context.batch)} if context.batch else {}),
     }  # fmt: skip
 
 
-def tree_of(context: ReviewContext, commit: str) -> str:
-    """The tree of a commit."""
-    return context.control.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+def _batch(context: ReviewContext, batch: Batch) -> dict[str, Any]:
+    return {**asdict(batch), "tree": tree_of(context.control, batch.tip)}
 
 
 def _reports(store: EvidenceStore, ran: Ran) -> dict[str, str]:

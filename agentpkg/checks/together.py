@@ -20,6 +20,7 @@ from agentpkg.checks.integrity.probes import Budget
 from agentpkg.checks.reuse import Bindings, Parts, command_parts, integrity_parts
 from agentpkg.core.model import Verdict
 from agentpkg.core.records import Need
+from agentpkg.git.refs import tree_of
 
 Files = Mapping[str, tree.Blob]
 
@@ -156,7 +157,7 @@ def _concluded(
 ) -> list[Reviewed] | Apart | Red:  # fmt: skip
     tip = looks[-1].context
     level = tip.walls.level if tip.walls else None
-    at_tip = pipeline.tree_of(tip, tip.candidate)
+    at_tip = tree_of(tip.control, tip.candidate)
     bound = {spec: command_parts(replace(tip, base=looks[0].context.base), at_tip, (), spec, level) for spec in specs}
     found: list[Reviewed] = []
     for look, tests, more in zip(looks, tested, extra, strict=True):
@@ -176,5 +177,6 @@ def _bindings(
     look: _Look, ran: Sequence[Ran], bound: Mapping[CheckSpec, Parts], at_tip: str, level: str | None
 ) -> Bindings:
     commands = tuple(bound[one.spec] for one in ran)
-    trees = (pipeline.tree_of(look.context, look.context.base), pipeline.tree_of(look.context, look.context.candidate))
-    return Bindings(at_tip, commands, integrity_parts(look.context, trees, commands, level))
+    context = look.context
+    trees = (tree_of(context.control, context.base), tree_of(context.control, context.candidate))
+    return Bindings(at_tip, commands, integrity_parts(context, trees, commands, level))

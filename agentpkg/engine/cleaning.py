@@ -9,7 +9,7 @@ from agentpkg.core.model import State
 from agentpkg.core.records import PackageRow
 from agentpkg.engine.project import Project
 from agentpkg.git.removal import Kept, Removed, hindrance, remove
-from agentpkg.git.worktrees import branch_tip, list_worktrees
+from agentpkg.git.worktrees import list_worktrees
 
 _OVER = (State.DONE, State.CANCELLED)
 
@@ -87,7 +87,7 @@ def _present(project: Project) -> set[str]:
 
 
 def _branch_left(project: Project, row: PackageRow) -> bool:
-    return bool(row.branch) and branch_tip(project.repository, row.branch or "") is not None
+    return bool(row.branch) and project.branch_tip(row.branch or "") is not None
 
 
 def _remove(project: Project, row: PackageRow) -> Removed | Kept:

@@ -352,7 +352,7 @@ class Project:
 
     def branch_tip(self, branch: str) -> str | None:
         """The commit at the tip of a branch, None when there is no such branch."""
-        return refs.tip(self.repository.git, f"refs/heads/{branch}")
+        return refs.branch_tip(self.repository.git, branch)
 
     def branch_name(self, feature: str, wp: str) -> str:
         """``feat/003-auth-system-WP02``."""

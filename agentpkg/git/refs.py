@@ -1,4 +1,4 @@
-"""The commit that a ref is at: asked so often that no process is started for the usual case."""
+"""The commit that a ref is at, asked so often that no process is started for the usual case; and a commit's tree."""
 
 import re
 
@@ -24,3 +24,13 @@ def tip(git: Git, ref: str) -> str | None:
         return loose.decode().rstrip("\n")
     asked = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", ok=(0, 1))
     return asked.text or None
+
+
+def branch_tip(git: Git, branch: str) -> str | None:
+    """As :func:`tip`, of a branch by its short name."""
+    return tip(git, f"refs/heads/{branch}")
+
+
+def tree_of(git: Git, commit: str) -> str:
+    """The tree of a commit. Raises :class:`GitFailed` when there is no such commit."""
+    return git.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")

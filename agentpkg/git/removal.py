@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpkg.files import remove_tree
+from agentpkg.git import refs
 from agentpkg.git.discover import Repository, admin_dir_of, read_gitfile, read_small
 from agentpkg.git.repo import Git
 from agentpkg.git.worktrees import (
-    branch_tip,
     changes,
     drop_admin,
     head_of,
@@ -58,7 +58,7 @@ def remove(
 
 
 def _remove(repo: Repository, path: Path, branch: str) -> Removed | Kept:
-    admin, tip = admin_dir_of(repo.common_dir, path), branch_tip(repo, branch)
+    admin, tip = admin_dir_of(repo.common_dir, path), refs.branch_tip(repo.git, branch)
     left = remove_tree(path)
     if left:
         return Kept(path, "these could not be removed", tuple(map(str, left)))
@@ -78,7 +78,7 @@ def hindrance(
     kept = _in_use(path, admin)
     if kept is not None or force:
         return kept
-    tip = branch_tip(repo, branch)
+    tip = refs.branch_tip(repo.git, branch)
     return _changed(repo, control, path, admin, branch, tip, excludes) or _unlanded(repo, path, branch, tip, landed)
 
 
@@ -127,7 +127,7 @@ def _checked_out_at(repo: Repository, branch: str) -> Path | None:
 
 def _delete_branch(repo: Repository, branch: str, tip: str) -> bool:
     """Deletes the branch if it is still at the tip that was looked at, and no other worktree has it."""
-    if _checked_out_at(repo, branch) is not None or branch_tip(repo, branch) != tip:
+    if _checked_out_at(repo, branch) is not None or refs.branch_tip(repo.git, branch) != tip:
         return False
     repo.git.run("update-ref", "-d", "--no-deref", f"refs/heads/{branch}", tip)
     return True

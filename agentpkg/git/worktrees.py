@@ -99,11 +99,6 @@ def require_free(repo: Repository, path: Path, branch: str) -> None:
             raise _checked_out(branch, other.path)
 
 
-def branch_tip(repo: Repository, branch: str) -> str | None:
-    """The commit id a branch is at in the repository, None if there is no such branch."""
-    return refs.tip(repo.git, f"refs/heads/{branch}")
-
-
 def head_of(admin: Path) -> str | None:
     """The full ref name that HEAD of a worktree is at, None when it is detached; ``admin`` is its admin dir."""
     return Git(admin).run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).text or None
@@ -291,7 +286,7 @@ def _begin_branch(repo: Repository, branch: str, start: str) -> str:
     except NoRoom:
         raise
     except GitFailed as error:
-        tip = branch_tip(repo, branch)
+        tip = refs.branch_tip(repo.git, branch)
         if tip is None:
             raise NotAllowed(
                 f"the branch {branch} cannot be made: {error.message}",

@@ -21,6 +21,7 @@ from agentpkg.engine import transition
 from agentpkg.engine.project import Project
 from agentpkg.engine.transition.questions import Asked
 from agentpkg.git.diff import changed_paths
+from agentpkg.git.refs import tree_of
 from agentpkg.ledger.ledger import Transaction
 from agentpkg.ledger.reading import Reader
 
@@ -100,7 +101,7 @@ def _details(project: Project, review: ReviewRow) -> dict[str, Any]:
     bound = [needs, terms.people, list(terms.approvers), terms.exclude_dispatcher, terms.binds]
     return {
         "head": review.head, "base": review.base, "definitions": review.definitions, "needs": needs,
-        "tree": project.control.text("rev-parse", "--verify", "--end-of-options", f"{review.candidate}^{{tree}}"),
+        "tree": tree_of(project.control, review.candidate or ""),
         "change": _change(project, review) if terms.binds == "change" else None,
         "terms": hashlib.sha256(canonical(bound)).hexdigest(),
     }  # fmt: skip

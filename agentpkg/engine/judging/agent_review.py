@@ -29,6 +29,7 @@ from agentpkg.engine.judging import frozen, handoff, reviewers
 from agentpkg.engine.project import Project
 from agentpkg.git.diff import patch
 from agentpkg.git.lent import lent
+from agentpkg.git.refs import tree_of
 from agentpkg.harnesses import harness_named
 from agentpkg.harnesses.base import Job, Launch
 from agentpkg.isolation import Network, Room, Walls, Wrapped
@@ -191,7 +192,7 @@ def judge(
 def bound(project: Project, row: PackageRow, context: ReviewContext, subject: verdict.Subject) -> dict[str, Parts]:
     """What the word of each agent that could review a candidate is bound to, by the name of its check."""
     level = walls.of(project).level
-    trees = [context.control.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+    trees = [tree_of(context.control, commit)
              for commit in (context.base, context.candidate)]  # fmt: skip
     # the commit itself says when it was made; what the other checks said follows from the files
     asked = verdict.prompt(replace(subject, candidate="", checks=()))

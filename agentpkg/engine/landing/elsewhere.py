@@ -10,6 +10,7 @@ from agentpkg.core.errors import Busy, NotAllowed
 from agentpkg.core.proof import Landable, follow
 from agentpkg.engine.project import Project
 from agentpkg.git import landing
+from agentpkg.git.refs import tree_of
 from agentpkg.git.remote import Moved, Refused, Remote, open_remote
 
 
@@ -41,7 +42,7 @@ def catch_up(project: Project, target: str) -> bool:
             f"push them, or move them to a branch of their own: what lands goes to {remote.name}",
             code="target_ahead",
         )
-    tree = project.control.text("rev-parse", "--verify", "--end-of-options", f"{theirs}^{{tree}}")
+    tree = tree_of(project.control, theirs)
     plan = landing.LandingPlan(
         target=target, warrant=follow(Landable(theirs, tree, ours, ours), theirs),
         filters=project.settings.worktree.filters, identity=project.user, note=f"agentpkg: follow {remote.name}",

@@ -29,9 +29,10 @@ from agentpkg.engine.judging.review import (
 from agentpkg.engine.landing import elsewhere
 from agentpkg.engine.landing import intent as intents
 from agentpkg.engine.landing.intent import Intent, Piece
-from agentpkg.engine.landing.recording import Merged, is_on, landing_lock, record, recover_record, tree_of
+from agentpkg.engine.landing.recording import Merged, is_on, landing_lock, record, recover_record
 from agentpkg.engine.project import Project
 from agentpkg.git import candidate, landing
+from agentpkg.git.refs import tree_of
 from agentpkg.git.remote import Unreachable
 
 __all__ = ["Merged", "Rejected", "catch_up", "force", "land", "land_approved", "land_together"]
@@ -143,7 +144,7 @@ def force(project: Project, feature: str, wp: str, actor: str, reason: str) -> M
             elsewhere.catch_up(project, _target(project, feature))
             head, base = tips(project, row)
             if is_on(project, head, base):
-                there = Landable(head, tree_of(project, head), base, head)
+                there = Landable(head, tree_of(project.repository.git, head), base, head)
                 word = give_word(feature, wp, there, actor, reason)
                 return record(project, word, _intent(project, word, actor))[0]
             made = make_candidate(project, row, frozen.work_package(project, row), head, base)

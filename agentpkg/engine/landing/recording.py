@@ -23,6 +23,7 @@ from agentpkg.engine.landing import intent as intents
 from agentpkg.engine.landing.intent import Intent
 from agentpkg.engine.project import Project
 from agentpkg.git.landing_recovery import recover as recover_landings
+from agentpkg.git.refs import tree_of
 from agentpkg.git.remote import Unreachable
 
 #: seconds to wait for another command that lands something
@@ -146,7 +147,7 @@ def recover_record(project: Project) -> list[str]:
 
 def _warrant(project: Project, intent: Intent) -> Warrant:
     if intent.forced is not None:
-        there = Landable(intent.candidate, tree_of(project, intent.candidate), intent.base, intent.head)
+        there = Landable(intent.candidate, tree_of(project.repository.git, intent.candidate), intent.base, intent.head)
         return give_word(intent.feature, intent.wp, there, intent.actor, intent.forced)
     return proving.proof_of_landed(project, [_review(project, intent, piece) for piece in intent.pieces])
 
@@ -156,11 +157,6 @@ def _review(project: Project, intent: Intent, piece: intents.Piece) -> ReviewRow
     if found is None:
         raise NotAllowed(f"{piece.wp} landed without a recorded review", "run `agentpkg doctor`")
     return found
-
-
-def tree_of(project: Project, commit: str) -> str:
-    """The tree of a commit of the repository."""
-    return project.repository.git.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
 
 
 def is_on(project: Project, commit: str, tip: str) -> bool:

@@ -143,7 +143,7 @@ def _planted(worktree: Path) -> list[str]:
 
 
 def _request(desk: Desk, plan: SessionPlan, redactor: Redactor) -> Request:
-    now = refs.tip(desk.repository.git, f"refs/heads/{plan.target}")
+    now = refs.branch_tip(desk.repository.git, plan.target)
     return Request(
         private=Path(plan.private), branch=plan.branch, old=plan.old_head,
         targets=tuple(tip for tip in (plan.base, now) if tip), secrets=redactor.finder,
