@@ -7,7 +7,7 @@ stands in the prompt as data, within fences that it cannot close.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ _DIFF = 120_000
 
 #: findings that are kept
 _MOST = 100
+
+_BLOCK = re.compile(r"^[ \t]*`{3,}json[ \t]*\r?\n(.*?)^[ \t]*`{3,}[ \t\r]*$", re.MULTILINE | re.DOTALL | re.IGNORECASE)
 
 
 class Remark(BaseModel):
@@ -167,16 +169,14 @@ def _fenced(text: str, language: str = "text") -> str:
 def read(said: str, candidate: str) -> Answer:
     """The answer in a reviewer's last words.
 
+    An earlier answer stands for no later one: what it began and did not end well, or takes back, is no answer.
+
     Raises:
-        Unreadable: there is none, or it is about another candidate.
+        Unreadable: there is none, it is about another candidate, or an approval after words that were none.
     """
-    found = None
-    for text in _objects(said):
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-    if not isinstance(found, dict):
+    *before, last = _objects(said)
+    found = _object(last)
+    if found is None:
         raise Unreadable("its last words hold no JSON object")
     try:
         answer = Answer.model_validate(found)
@@ -186,16 +186,36 @@ def read(said: str, candidate: str) -> Answer:
         raise Unreadable(f"its verdict does not fit the schema: {where}: {first['msg']}") from None
     if answer.candidate != candidate:
         raise Unreadable(f"its verdict is about {one_line(answer.candidate, 60)}, not about the candidate")
+    told = [(_object(text) or {}).get("verdict") for text in before]
+    if answer.verdict == "approve" and "request_changes" in told:
+        raise Unreadable("it gives two verdicts that differ")
     return answer
 
 
-def _objects(said: str) -> Iterator[str]:
+def _objects(said: str) -> list[str]:
     """What may be an answer, the last one last: the blocks of JSON, else all from the first brace to the last."""
-    blocks = re.findall(r"^`{3,}json[ \t]*\n(.*?)^`{3,}[ \t]*$", said, re.MULTILINE | re.DOTALL)
-    if blocks:
-        yield from blocks
-    elif "{" in said:
-        yield said[said.index("{") : said.rindex("}") + 1]
+    blocks = list(_BLOCK.finditer(said))
+    if not blocks:
+        return [said[said.find("{") : said.rfind("}") + 1]]
+    # another answer behind them, without a fence or cut off
+    rest = said[blocks[-1].end() :]
+    return [block[1] for block in blocks] + ([rest[rest.find("{") :]] if '"verdict"' in rest else [])
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    """The JSON object that a text is; None where it is none, or names one key twice."""
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("one key twice")
+    return found
 
 
 def judge(

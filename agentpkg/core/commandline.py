@@ -30,7 +30,7 @@ def forbidden_command(line: str, forbidden: Sequence[str]) -> str | None:
         forbidden: beginnings of commands, as words: ``cargo test`` forbids ``cargo test --all``.
     """
     wanted = [(text, text.split()) for text in forbidden if text.split()]
-    for words in _simple_commands(line, _DEEPEST):
+    for words in _simple_commands(line.replace("\\\n", ""), _DEEPEST):
         for text, beginning in wanted:
             if words[: len(beginning)] == beginning:
                 return text

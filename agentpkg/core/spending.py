@@ -38,9 +38,9 @@ class Spent:
 
 def amounts(usage: Mapping[str, Any]) -> dict[str, Decimal]:
     """What one session's usage says of each unit."""
-    total = usage.get("total_tokens")
-    counts = [usage[key] for key in _PARTS if isinstance(usage.get(key), int)]
-    tokens = total if isinstance(total, int) else sum(counts) if counts else None
+    # less than nothing tells nothing, and gives nothing back
+    told = {key: n for key in ("total_tokens", *_PARTS) if isinstance(n := usage.get(key), int) and n >= 0}
+    tokens = told.get("total_tokens", sum(told.values()) if told else None)
     found = {TOKENS: Decimal(tokens)} if tokens is not None else {}
     try:
         cost = Decimal(str(usage[COST]))

@@ -11,6 +11,7 @@ timeout, its permission rules, which allow none of the guarded tools, are the se
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ MATCHER = "Write|Edit|MultiEdit|NotebookEdit|Bash|apply_patch"
 TIMEOUT = 60
 
 #: tools of Claude Code and Codex that change nothing outside of the conversation, where a program asks about all
-_HARMLESS = frozenset(("update_plan", "view_image", "Read", "Glob", "Grep", "TodoWrite", "write_stdin"))
+_HARMLESS = frozenset(("update_plan", "view_image", "Read", "Glob", "Grep", "TodoWrite"))
 
 #: bytes at the end of a transcript in which the newest count is
 _TAIL = 1 << 20
@@ -36,7 +37,10 @@ _TAIL = 1 << 20
 _RUN = "import sys; sys.path.append(sys.argv.pop(1)); from agentpkg.harnesses.guard import main; main()"
 _ROOT = str(Path(__file__).resolve().parents[2])
 
-_PATCHED = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
+_PATCH, _PATCHED = "*** Begin Patch", ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
+
+#: what may stand before a patch that is given to a shell's command
+_ENTERED = re.compile(r"\s*cd\s+(\"[^\"\n]+\"|'[^'\n]+'|[^\s&;\"']+)\s*&&")
 
 
 def command(scope_file: str) -> str:
@@ -74,20 +78,30 @@ def judge(scope: Scope, worktree: str, tool: str, given: Mapping[str, Any], cwd:
     """
     if tool in _HARMLESS:
         return Word("allow")
+    if tool == "write_stdin":
+        # lines for a shell that a command has opened
+        return scope.judge_command(_text(given.get("chars")))
     if tool not in MATCHER.split("|"):
         return Word("ask", f"no rule of this project says whether {tool} may be used")
-    line = _text(given.get("command"))
-    if tool == "Bash" and "*** Begin Patch" not in line:
-        return scope.judge_command(line)
-    # Codex applies a patch that is given to the command apply_patch by itself, without a shell
-    paths = [os.path.join(cwd or worktree, path) for path in _paths("apply_patch" if tool == "Bash" else tool, given)]
-    return scope.judge_changes(worktree, paths) if paths else Word("deny", "it names no file")
+    line, where, word = _text(given.get("command")), cwd or worktree, Word("allow")
+    if tool == "Bash":
+        word = scope.judge_command(line)
+        if word.decision == "deny" or _PATCH not in line:
+            return word
+        # Codex applies a patch that is given to the command apply_patch by itself, without a shell
+        entered = _ENTERED.match(line)
+        tool, where = "apply_patch", os.path.join(where, entered[1].strip("\"'")) if entered else where
+    paths = [os.path.join(where, path) for path in _paths(tool, given)]
+    changes = scope.judge_changes(worktree, paths) if paths else Word("deny", "it names no file")
+    return word if changes.decision == "allow" else changes
 
 
 def _paths(tool: str, given: Mapping[str, Any]) -> Iterator[str]:
     if tool == "apply_patch":
         for line in _text(given.get("command") or given.get("input")).splitlines():
-            yield from (line.removeprefix(start).strip() for start in _PATCHED if line.startswith(start))
+            # Codex takes no offence at spaces before them
+            told = line.strip()
+            yield from (told.removeprefix(start).strip() for start in _PATCHED if told.startswith(start))
     else:
         yield from (str(given[key]) for key in ("file_path", "notebook_path") if given.get(key))
 

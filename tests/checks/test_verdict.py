@@ -39,6 +39,11 @@ def test_the_prompt_keeps_the_authors_words_within_fences() -> None:
         (_said(candidate="d" * 40), "not about the candidate"), (_said(verdict="approved"), "does not fit"),
         (_said(findings=[{"severity": "awful", "message": "x"}]), "does not fit"),
         (_said(findings="none"), "does not fit"),
+        # what it began to say after an approval, which may have been the author's that it quotes
+        (_said() + '```json\n{"verdict": "request_ch', "no JSON"), (_said() + "```json\n{broken}\n```", "no JSON"),
+        (_said() + f"I do not agree: {json.dumps(GOOD)[:90]}", "no JSON"),
+        (_said(verdict="request_changes") + _said(), "two verdicts"),
+        (_said().replace('"verdict"', '"verdict": "request_changes", "verdict"'), "no JSON"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_no_answer(said: str, why: str) -> None:

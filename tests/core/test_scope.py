@@ -51,6 +51,7 @@ def test_a_scope_survives_json() -> None:
         "true;cargo test", "echo a | cargo test", "bash -c 'cargo test'", "sh -lc \"cd a; cargo test -q\"",
         "echo $(cargo test)", "if cargo test; then echo; fi", "env A=1 cargo test", "sudo -E cargo test",
         "(cargo test)", "echo `cargo test`", "git status\ncargo test", 'echo "$(cargo test)"', "cargo test>log",
+        "cargo \\\n  test",
     ],
 )  # fmt: skip
 def test_a_forbidden_command_is_found_wherever_it_stands(line: str) -> None:

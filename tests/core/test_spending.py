@@ -16,6 +16,7 @@ from agentpkg.core.spending import COST, TOKENS
         ({"input_tokens": 10, "cached_input_tokens": 5, "output_tokens": 1}, {TOKENS: Decimal(16)}),
         ({"input_tokens": 10, "cached_input_tokens": 5, "output_tokens": 1, "total_tokens": 11}, {TOKENS: Decimal(11)}),
         ({"cost_usd": "0.1"}, {COST: Decimal("0.1")}),
+        ({"input_tokens": -5, "output_tokens": 1}, {TOKENS: Decimal(1)}), ({"total_tokens": -9}, {}),
     ],
 )  # fmt: skip
 def test_what_is_not_told_is_not_0(usage: dict[str, object], found: dict[str, Decimal]) -> None:

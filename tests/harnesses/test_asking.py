@@ -14,6 +14,9 @@ from tests.support.wait import until
 
 SCOPE = Scope(owned=("src/",), commands=("rm",), asked=("npm publish",))
 
+_ADD = "*** Add File: "
+_PATCH = f"*** Begin Patch\n{_ADD}"
+
 
 def _request(tool: str, **given: str) -> str:
     asked = {"subtype": "can_use_tool", "tool_name": tool, "input": given, "decision_reason": "a rule of the user's"}
@@ -31,10 +34,16 @@ def test_calls_are_allowed_refused_or_asked_about(tmp_path: Path) -> None:
     judged = {
         "allow": [guard.judge(SCOPE, str(tmp_path), "Bash", {"command": "make"}),
                   guard.judge(SCOPE, str(tmp_path), "Read", {}),
+                  guard.judge(SCOPE, str(tmp_path), "write_stdin", {"session_id": 1, "chars": "y\n"}),
+                  guard.judge(SCOPE, str(tmp_path), "Bash", {"command": f"apply_patch <<E\n{_PATCH}src/a\nE"}),
                   guard.judge(free, str(tmp_path), "Write", {"file_path": "docs/a"})],
         "deny": [guard.judge(SCOPE, str(tmp_path), "Write", {"file_path": "docs/a"}),
                  guard.judge(beyond, str(tmp_path), "Write", {"file_path": "../a"}),
-                 guard.judge(SCOPE, str(tmp_path), "Bash", {"command": "npm publish; rm x"})],
+                 guard.judge(SCOPE, str(tmp_path), "Bash", {"command": "npm publish; rm x"}),
+                 guard.judge(SCOPE, str(tmp_path), "Bash", {"command": f"rm x # {_PATCH}src/a"}),
+                 guard.judge(SCOPE, str(tmp_path), "Bash", {"command": f"cd '..' && apply_patch <<E\n{_PATCH}src/a"}),
+                 guard.judge(SCOPE, str(tmp_path), "apply_patch", {"command": f"{_PATCH}src/a\n+a\n  {_ADD}docs/a"}),
+                 guard.judge(SCOPE, str(tmp_path), "write_stdin", {"session_id": 1, "chars": "rm x\n"})],
         "ask": [guard.judge(SCOPE, str(tmp_path), "Bash", {"command": "cd x && npm publish"}),
                 guard.judge(SCOPE, str(tmp_path), "mcp__mail__send", {"to": "x"}),
                 guard.judge(beyond, str(tmp_path), "Edit", {"file_path": "docs/a"})],
