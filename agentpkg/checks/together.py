@@ -17,7 +17,7 @@ from agentpkg.checks.integrity import review as integrity
 from agentpkg.checks.integrity.change import FileChange
 from agentpkg.checks.integrity.failures import Looked
 from agentpkg.checks.integrity.probes import Budget
-from agentpkg.checks.reuse import Bindings, Parts, command_parts, integrity_parts
+from agentpkg.checks.reuse import Bindings, Known, command_parts, integrity_parts
 from agentpkg.core.model import Verdict
 from agentpkg.core.records import Need
 from agentpkg.git.refs import tree_of
@@ -64,13 +64,14 @@ class _Look:
 
 def run_together(
     contexts: Sequence[ReviewContext], store: EvidenceStore, extra: Sequence[Sequence[Finding]],
-    parallel: int = pipeline.PARALLEL, *, cancelled: Callable[[], bool] = lambda: False,
+    known: Sequence[Known], parallel: int = pipeline.PARALLEL, *, cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Reviewed] | Apart | Red | NoVerdict:  # fmt: skip
     """Judges candidates that are stacked on each other, of one project and with the same ``batch``.
 
     Args:
         contexts: in the order of the stack.
         extra: findings of the caller's own, for each.
+        known: earlier results of each, of which those that look at the very same are taken again.
         parallel: commands that may run at once.
 
     Returns:
@@ -86,18 +87,30 @@ def run_together(
     apart = _apart(looks, [spec.run for spec in specs])
     if apart.alone:
         return apart
+    bindings = _bindings(tip, looks, specs)
+    old = _old(known, looks, bindings)
+    settled = [mine.findings(one.integrity) for mine, one in zip(known, bindings, strict=True)]
+    left = [spec for spec in specs if spec not in old]
     bench = Bench(tip, (), editable.packages(looks[0].before), cancelled=cancelled)
-    with pipeline.prepared(bench, specs) as bench:
-        ran = pipeline.side_by_side(bench, specs, parallel)
+    with pipeline.prepared(bench, left or ([] if all(settled) else specs)) as bench:
+        ran = pipeline.side_by_side(bench, left, parallel)
         if isinstance(ran, NoVerdict):
             return ran
-        budget = Budget(tip.definitions.integrity.probe_seconds)
-        looked = failures.look_again(bench, ran, looks[0].before, looks[-1].after, budget, together=True)
+        every = {**old, **{one.spec: one for one in ran}}
+        looked = _look_again(bench, [every[spec] for spec in specs], looks)
         failed = [one.finding for one in looked.ran if one.finding.status == "fail"]
         if failed:
             return Red(f"{failed[0].name}: {failed[0].detail}")
-        tested = [_tested(bench, look, _own(look, looked), parallel) for look in looks]
-    return _concluded(store, looks, looked, tested, extra, specs)
+        tested = [
+            before or _tested(bench, look, _own(look, looked), parallel)
+            for look, before in zip(looks, settled, strict=True)
+        ]
+    return _concluded(store, looks, looked, tested, extra, bindings)
+
+
+def _look_again(bench: Bench, ran: Sequence[Ran], looks: Sequence[_Look]) -> Looked:
+    budget = Budget(bench.context.definitions.integrity.probe_seconds)
+    return failures.look_again(bench, ran, looks[0].before, looks[-1].after, budget, together=True)
 
 
 def _looks(contexts: Sequence[ReviewContext]) -> Iterator[_Look]:
@@ -140,8 +153,11 @@ def _doubtful(look: _Look, commands: Sequence[str]) -> bool:
 def _own(look: _Look, looked: Looked) -> Looked:
     """What ran for one package: the configured checks, and its own acceptance commands, in its order."""
     by_spec = {one.spec: one for one in looked.ran}
-    specs = [*look.context.definitions.checks, *pipeline.acceptance(look.context)]
-    return replace(looked, ran=[by_spec[spec] for spec in specs])
+    return replace(looked, ran=[by_spec[spec] for spec in _own_specs(look.context)])
+
+
+def _own_specs(context: ReviewContext) -> list[CheckSpec]:
+    return [*context.definitions.checks, *pipeline.acceptance(context)]
 
 
 def _tested(bench: Bench, look: _Look, own: Looked, parallel: int) -> list[Finding]:
@@ -153,30 +169,39 @@ def _tested(bench: Bench, look: _Look, own: Looked, parallel: int) -> list[Findi
 
 def _concluded(
     store: EvidenceStore, looks: Sequence[_Look], looked: Looked, tested: Sequence[Sequence[Finding]],
-    extra: Sequence[Sequence[Finding]], specs: Sequence[CheckSpec],
+    extra: Sequence[Sequence[Finding]], bindings: Sequence[Bindings],
 ) -> list[Reviewed] | Apart | Red:  # fmt: skip
-    tip = looks[-1].context
-    level = tip.walls.level if tip.walls else None
-    at_tip = tree_of(tip.control, tip.candidate)
-    bound = {spec: command_parts(replace(tip, base=looks[0].context.base), at_tip, (), spec, level) for spec in specs}
     found: list[Reviewed] = []
-    for look, tests, more in zip(looks, tested, extra, strict=True):
+    for look, tests, more, bound in zip(looks, tested, extra, bindings, strict=True):
         own = _own(look, looked)
         measured = pipeline.covered(look.context, own.ran, sorted(c.path for c in look.changed), looks[-1].after)
         if any(one.status == "fail" for one in measured):
             return Red(measured[0].detail)
         facts = [*look.facts, *measured, *looked.records, *tests, *more]
-        facts += [] if specs else [pipeline.nothing_ran()]
-        bindings = _bindings(look, own.ran, bound, at_tip, level)
-        found.append(pipeline.conclude(look.context, store, own.ran, facts, bindings, look.changed))
+        facts += [] if looked.ran else [pipeline.nothing_ran()]
+        found.append(pipeline.conclude(look.context, store, own.ran, facts, bound, look.changed))
     failing = frozenset(n for n, one in enumerate(found) if one.verdict is not Verdict.APPROVED)
     return Apart(failing, failing) if failing else found
 
 
-def _bindings(
-    look: _Look, ran: Sequence[Ran], bound: Mapping[CheckSpec, Parts], at_tip: str, level: str | None
-) -> Bindings:
-    commands = tuple(bound[one.spec] for one in ran)
-    context = look.context
-    trees = (tree_of(context.control, context.base), tree_of(context.control, context.candidate))
-    return Bindings(at_tip, commands, integrity_parts(context, trees, commands, level))
+def _bindings(tip: ReviewContext, looks: Sequence[_Look], specs: Sequence[CheckSpec]) -> list[Bindings]:
+    """What the results of each will be bound to: its commands to the tip, what is said of its tests to its files."""
+    level = tip.walls.level if tip.walls else None
+    at_tip = tree_of(tip.control, tip.candidate)
+    bound = {spec: command_parts(tip, at_tip, (), spec, level) for spec in specs}
+    found = []
+    for context in (look.context for look in looks):
+        commands = tuple(bound[spec] for spec in _own_specs(context))
+        trees = (tree_of(context.control, context.base), tree_of(context.control, context.candidate))
+        found.append(Bindings(at_tip, commands, integrity_parts(context, trees, commands, level)))
+    return found
+
+
+def _old(known: Sequence[Known], looks: Sequence[_Look], bindings: Sequence[Bindings]) -> dict[CheckSpec, Ran]:
+    """The commands that passed for one of them at this very tip."""
+    found: dict[CheckSpec, Ran] = {}
+    for mine, look, bound in zip(known, looks, bindings, strict=True):
+        for spec, parts in zip(_own_specs(look.context), bound.commands, strict=True):
+            if spec not in found and (ran := mine.command(spec, parts)) is not None:
+                found[spec] = ran
+    return found

@@ -107,22 +107,29 @@ def _configure(shop: Shop, **agent: Any) -> None:
     path.write_text(json.dumps({**config, "review": {**config["review"], "agent": agent}}))
 
 
-#: refuses like a provider while the file ``closed`` beside it says for how long, else approves
+#: refuses like a provider while the file ``closed`` beside it says for how long (and whom: ``1 WP03``), else approves
 _CRITIC = """\
 #!/bin/sh
 here=$(dirname "$0")
 echo "$1" >> "$here/asked"
-if [ -e "$here/closed" ]; then
-  seconds=$(cat "$here/closed"); [ "$1" = stubborn ] || rm "$here/closed"
+read -r seconds whom < "$here/closed" 2>/dev/null
+prompt=$(cat)
+if [ -e "$here/closed" ] && case "$prompt" in *"Part $whom"*) true ;; *) false ;; esac; then
+  [ "$1" = stubborn ] || rm "$here/closed"
   echo "HTTP 429 Too Many Requests, retry-after: $seconds" >&2; exit 1
 fi
-candidate=$(grep -o 'candidate [0-9a-f]\\{40\\}' | head -1 | cut -d' ' -f2)
+candidate=$(printf %s "$prompt" | grep -o 'candidate [0-9a-f]\\{40\\}' | head -1 | cut -d' ' -f2)
 echo '{"candidate": "'$candidate'", "verdict": "approve", "requirements": []}'
 """
 
 
 def _asked(shop: Shop) -> list[str]:
     return (shop.tools / "asked").read_text().split()
+
+
+def _runs(shop: Shop) -> int:
+    """How often the check ran."""
+    return len((shop.tools / "runs").read_text().split())
 
 
 def test_a_reviewer_whose_provider_refuses_is_waited_for_and_its_word_is_kept_by_content(shops: ShopFactory) -> None:
@@ -134,7 +141,7 @@ def test_a_reviewer_whose_provider_refuses_is_waited_for_and_its_word_is_kept_by
     config = yaml.safe_load(path.read_text())
     critic = {"harness": "command", "command": [str(script), "stubborn"]}
     config["agents"]["critic"] = critic
-    config["review"]["agent"] = {"name": "critic"}
+    config["review"] = {"agent": {"name": "critic"}, "checks": [{"name": "ok", "run": f"echo . >> {shop.tools}/runs"}]}
     path.write_text(json.dumps(config))
     shop.save("a reviewer")
     (shop.tools / "closed").write_text("7200")
@@ -145,6 +152,8 @@ def test_a_reviewer_whose_provider_refuses_is_waited_for_and_its_word_is_kept_by
     assert refused.value.code == "provider_rests"
     # while it rests only a person's word has it asked, and no cycle is used up
     assert _asked(shop) == ["stubborn"] * 2
+    # what the other checks said is kept by content
+    assert _runs(shop) == 1
     row = shop.row("WP01")
     assert (row.state, row.verdict, row.cycle) == (State.FOR_REVIEW, None, 1)
     project = shop.project
@@ -162,17 +171,21 @@ def test_a_reviewer_whose_provider_refuses_is_waited_for_and_its_word_is_kept_by
     assert {one.result.name: one.again for one in told.checks}["review by second"] is False, told.checks
     again = _review(shop)
     assert (again.reused, again.review.verdict, len(_asked(shop))) == (False, Verdict.APPROVED, 3)
-    # a run waits until it is served
-    config["merge"]["auto"] = True
+    # a run waits until it is served; of a batch nothing runs, and nobody is asked, twice
+    for wp in ("WP02", "WP03"):
+        shop.package(wp)
+        shop.implement(wp)
+    config["merge"] |= {"auto": True, "batch": 3, "batch_seconds": 0}
     config["agents"]["patient"] = {**critic, "command": [str(script), "patient"]}
     config["review"]["agent"] = {"name": "patient"}
     path.write_text(json.dumps(config))
     write(shop.repo, {"README.md": "another target\n"})
     shop.save("another target")
-    (shop.tools / "closed").write_text("1")
-    shop.package("WP02")
+    (shop.tools / "closed").write_text("1 WP03")
+    before = _runs(shop)
     assert shop.run().stuck == ()
-    assert _asked(shop)[3:].count("patient") == 3, _asked(shop)
+    assert (_asked(shop)[3:], _runs(shop) - before) == (["patient"] * 4, 1)
+    assert {r.batch for wp in ("WP01", "WP03") for r in shop.project.ledger.reviews(shop.feature, wp)[-1:]} != {None}
     assert set(shop.states().values()) == {State.DONE}
     assert shop.row("WP01").cycle == 1
     logs = [name for name in cleaning.clean(shop.project, dry_run=False).removed if "agent-reviews" in name]

@@ -19,7 +19,7 @@ from agentpkg.core.records import Batch, PackageRow, ReviewRow
 from agentpkg.engine import transition
 from agentpkg.engine.asking import approvals
 from agentpkg.engine.enclosing.enclosure import enclosure
-from agentpkg.engine.judging import frozen, remarks, review
+from agentpkg.engine.judging import frozen, proven, remarks, review
 from agentpkg.engine.judging.review import Cancelled, Draft, Made
 from agentpkg.engine.project import Project
 from agentpkg.git import candidate
@@ -69,32 +69,44 @@ def judge(project: Project, drafts: Sequence[Draft], cancelled: Cancelled) -> Ou
     with enclosure(project) as walls:
         contexts = [replace(_context(project, drafts, draft), walls=walls) for draft in drafts]
         extra = [remarks.on(project, draft.row, _candidate(draft), walls.level) for draft in drafts]
-        done = together.run_together(contexts, frozen.store(project), extra, cancelled=cancelled)
+        known = [proven.known(project, row) for row in rows]
+        done = together.run_together(contexts, frozen.store(project), extra, known, cancelled=cancelled)
     if isinstance(done, together.Red):
         return Red(done.what)
     if isinstance(done, together.Apart):
         return Apart(_names(rows, done.alone), _names(rows, done.failing))
     if isinstance(done, NoVerdict):
         raise _lacking(rows[0], done)
-    return _by_agents(project, drafts, contexts, done, cancelled)
+    return _by_agents(project, drafts, contexts, done, known, cancelled)
 
 
 def _by_agents(
     project: Project, drafts: Sequence[Draft], contexts: Sequence[ReviewContext], done: Sequence[Reviewed],
-    cancelled: Cancelled,
+    known: Sequence[reuse.Known], cancelled: Cancelled,
 ) -> Together | Apart:  # fmt: skip
-    """The reviews with the words of the configured agent, where there is one."""
-    made: list[Made] = []
-    failing: set[str] = set()
-    for draft, context, found in zip(drafts, contexts, done, strict=True):
-        known = reuse.Known(review.recent(project, draft.row), frozen.store(project))
-        last = review.by_agent(project, draft.row, draft.package, context, found, known, cancelled)
+    """The reviews with the words of the configured agent, where there is one.
+
+    It is asked in the order of the stack, until it refuses one: what stands on that one would be another candidate.
+    """
+    found = list(done)
+    for number, (draft, context) in enumerate(zip(drafts, contexts, strict=True)):
+        last = review.by_agent(
+            project, draft.row, draft.package, context, found[number], known[number], cancelled
+        )  # fmt: skip
         if isinstance(last, NoVerdict):
+            _keep(project, drafts, found)
             raise _lacking(draft.row, last)
+        found[number] = last
         if last.verdict is not Verdict.APPROVED:
-            failing.add(draft.row.wp)
-        made.append((review.filled(draft.blank, context, last), last.evidence_refs))
-    return Apart(frozenset(failing), frozenset(failing)) if failing else Together(tuple(made))
+            _keep(project, drafts, found)
+            return Apart(frozenset({draft.row.wp}), frozenset({draft.row.wp}))
+    together = zip(drafts, contexts, found, strict=True)
+    return Together(tuple((review.filled(d.blank, context, one), one.evidence_refs) for d, context, one in together))
+
+
+def _keep(project: Project, drafts: Sequence[Draft], found: Sequence[Reviewed]) -> None:
+    for draft, one in zip(drafts, found, strict=True):
+        proven.keep(project, draft.row, _candidate(draft).commit, one.checks)
 
 
 def _context(project: Project, drafts: Sequence[Draft], draft: Draft) -> ReviewContext:

@@ -16,11 +16,11 @@ from agentpkg.core import states
 from agentpkg.core.errors import Lacking, NotAllowed
 from agentpkg.core.model import State, Verdict, WorkPackage
 from agentpkg.core.patterns import Patterns
-from agentpkg.core.records import CheckResult, PackageRow, ReviewRow
+from agentpkg.core.records import PackageRow, ReviewRow
 from agentpkg.engine import carrying, transition
 from agentpkg.engine.asking import approvals
 from agentpkg.engine.enclosing.enclosure import enclosure, went
-from agentpkg.engine.judging import collisions, frozen, regenerating, remarks
+from agentpkg.engine.judging import collisions, frozen, proven, regenerating, remarks
 from agentpkg.engine.project import Project
 from agentpkg.features.spec import find_requirements
 from agentpkg.git import candidate, worktrees
@@ -31,8 +31,6 @@ from agentpkg.sessions import environment
 Cancelled = Callable[[], bool]
 #: a review that is not recorded yet, with its evidence for the chain
 Made = tuple[ReviewRow, Sequence[Mapping[str, str]]]
-#: reviews whose results may be taken again
-_RECENT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +128,12 @@ def judge(project: Project, draft: Draft, cancelled: Cancelled, insist: bool = F
     with enclosure(project) as walls:
         about = replace(context(project, row, package, made), walls=walls)
         extra = remarks.on(project, row, made, walls.level)
-        known = Known(recent(project, row), store)
+        known = proven.known(project, row)
         done = pipeline.run_all(about, store, cancelled=cancelled, extra=extra, known=known)
     if isinstance(done, pipeline.Reviewed):
-        done = by_agent(project, row, package, about, done, known, cancelled, insist)
+        checked, done = done, by_agent(project, row, package, about, done, known, cancelled, insist)
+        if isinstance(done, pipeline.NoVerdict):
+            proven.keep(project, row, made.commit, checked.checks)
     if isinstance(done, pipeline.Reviewed) and walls.decided:
         done = pipeline.with_finding(about, store, done, went(walls.decided), {})
     if isinstance(done, pipeline.NoVerdict):
@@ -248,12 +248,6 @@ def _renewed(project: Project, draft: Draft, cancelled: Cancelled) -> Draft:
     if isinstance(found, str):
         return replace(draft, made=replace(conflict, details=f"{conflict.details}\n{found}"))
     return replace(draft, made=candidate.renew(project.control, made, found, project.user))
-
-
-def recent(project: Project, row: PackageRow) -> list[CheckResult]:
-    """What the package's last reviews found, the newest first."""
-    recent = project.ledger.reviews(row.feature, row.wp)[-_RECENT:]
-    return [result for review in reversed(recent) for result in review.checks]
 
 
 def by_agent(
