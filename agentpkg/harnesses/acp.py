@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from agentpkg.core.errors import Lacking
-from agentpkg.harnesses import acp_messages, programs
+from agentpkg.harnesses import acp_goose, acp_messages, programs
 from agentpkg.harnesses.acp_stream import AcpReader
 from agentpkg.harnesses.base import Agent, Job, Launch, Reader
 
@@ -30,6 +30,9 @@ _ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
     },
     "goose": {"GOOSE_MODE": "approve"},
 }  # fmt: skip
+
+#: capabilities of extensions that a program's own words take
+_WANTED = {"goose": acp_goose.WANTED}
 
 #: the mode in which a program asks before it changes anything, where it begins in another one: the newer adapter of
 #: Claude Code begins in ``auto``, in which its model decides on permissions
@@ -83,7 +86,7 @@ class AcpHarness:
         name = os.path.basename(program)
         preset = _ENVIRONMENT.get(name, {})
         return Launch(
-            argv=(program, *command[1:]), stdin=acp_messages.initialize().decode(), keep_stdin=True,
+            argv=(program, *command[1:]), stdin=acp_messages.initialize(_WANTED.get(name)).decode(), keep_stdin=True,
             env={key: value for key, value in preset.items() if key not in agent.environment},
             reads=(*programs.reads(program), job.prompt_path, job.task_path), hosts=_HOSTS.get(name, ()),
             writes=tuple(os.path.join(programs.home(), place) for place in _WRITES.get(name, ())),

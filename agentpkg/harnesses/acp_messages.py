@@ -5,6 +5,7 @@ starts the agent's process itself, and takes part in an event loop, where a harn
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 #: the calls that a session makes, by the number each carries; prompts count on from the last
@@ -30,8 +31,12 @@ def _plain(model: _Model) -> dict[str, Any]:
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def initialize() -> bytes:
-    """The first call. No file system and no terminal is offered: agents use their own, within the isolation."""
+def initialize(more: Mapping[str, Any] | None = None) -> bytes:
+    """The first call. No file system and no terminal is offered: agents use their own, within the isolation.
+
+    Args:
+        more: capabilities of extensions.
+    """
     from acp import AGENT_METHODS, PROTOCOL_VERSION
     from acp.schema import ClientCapabilities, Implementation, InitializeRequest
 
@@ -39,7 +44,9 @@ def initialize() -> bytes:
 
     me = Implementation(name="agentpkg", title="agentpkg", version=agentpkg.__version__)
     params = InitializeRequest(
-        protocol_version=PROTOCOL_VERSION, client_capabilities=ClientCapabilities(), client_info=me
+        protocol_version=PROTOCOL_VERSION,
+        client_capabilities=ClientCapabilities(field_meta=dict(more) if more else None),
+        client_info=me,
     )
     return _call(INITIALIZE, AGENT_METHODS["initialize"], params)
 

@@ -5,19 +5,19 @@ methods that nobody knows. The order is initialize, session/new or session/load,
 what sets the model if one is, session/prompt, and further prompts for what there is to say.
 """
 
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from agentpkg.core.records import SessionEvent
 from agentpkg.core.scope import Scope
+from agentpkg.harnesses import acp_ends as ends
+from agentpkg.harnesses import acp_goose
 from agentpkg.harnesses import acp_messages as say
 from agentpkg.harnesses.acp_permission import answer, judge
-from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
-from agentpkg.harnesses.faults import provider_message, retry_after
-from agentpkg.harnesses.programs import bounded, items, mapping, money, short, unknown, whole
+from agentpkg.harnesses.acp_usage import Usage
+from agentpkg.harnesses.base import Ask, Decided, Job, Reply, Stream, StreamEnd, json_object, output
+from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
 
 Said = Mapping[str, Any]
 Found = SessionEvent | Reply | Ask
@@ -25,14 +25,8 @@ Found = SessionEvent | Reply | Ask
 #: how often an agent that ended its turn at a refusal is told the reason and asked to go on
 _MOST_REASONS = 5
 
-#: the protocol's code for "sign in first"
-_SIGN_IN = -32000
-
-#: kinds of errors that the adapters of Claude Code tell: its model's provider refused, or was out of reach
-_REFUSED = ("rate_limit", "server_error", "overloaded")
-
-_COUNTS = {"inputTokens": "input_tokens", "outputTokens": "output_tokens", "cachedReadTokens": "cached_input_tokens",
-           "cachedWriteTokens": "cache_written_tokens", "thoughtTokens": "reasoning_tokens"}  # fmt: skip
+#: agents whose counts of tokens are too small, by the name they tell
+_UNDERCOUNTS = {"OpenCode": "of the tokens of a turn it tells those of the last answer alone"}
 
 _TOLD = """\
 These calls were refused, since they are outside of what this work package may do:
@@ -61,6 +55,7 @@ class AcpReader:
         self._loading = False
         self._next, self._open = say.PROMPT, 0
         self._chunks: dict[str, list[str]] = {"text": [], "thinking": []}
+        self._message: object = None
         self._reasons: list[str] = []
         #: the kind of each call, and what was last told of it
         self._calls: dict[str, tuple[str, str]] = {}
@@ -68,7 +63,8 @@ class AcpReader:
         self._asked_for: dict[str, tuple[Any, Said]] = {}
         self._told_reasons = 0
         self._denials: list[str] = []
-        self._usage: dict[str, Any] = {}
+        self._usage = Usage()
+        self._name = ""
         self._end: StreamEnd | None = None
         self._last, self._complaint = "", ""
         #: nothing more is to be said; agents that stay all the same may be ended
@@ -89,7 +85,7 @@ class AcpReader:
     @property
     def used(self) -> Mapping[str, Any]:
         """What it has told so far."""
-        return self._usage
+        return self._usage.told
 
     def instruct(self, text: str) -> Reply | None:
         """An instruction is a further turn; the agent takes it up when it has ended the one it is in."""
@@ -106,9 +102,17 @@ class AcpReader:
 
     def _asked(self, said: Said) -> Iterator[Found]:
         method, params = str(said["method"]), mapping(said.get("params"))
+        update = mapping(params.get("update"))
         if method == "session/update":
-            if not self._loading:
-                yield from self._update(mapping(params.get("update")))
+            if update.get("sessionUpdate") == "usage_update":
+                # goose says the same, and more, in its own words
+                if self._name != acp_goose.NAME:
+                    self._usage.update(update, self._loading)
+            elif not self._loading:
+                yield from self._update(update)
+        elif method == acp_goose.UPDATE:
+            self._usage.of_goose(update, self._loading)
+            yield from self._noticed(acp_goose.notice(update))
         elif method == "session/request_permission":
             yield from self._permission(said.get("id"), params)
         elif "id" in said:
@@ -151,6 +155,9 @@ class AcpReader:
         kind = str(update.get("sessionUpdate"))
         chunks = {"agent_message_chunk": "text", "agent_thought_chunk": "thinking"}
         if kind in chunks:
+            if update.get("messageId") != self._message:
+                yield from self._spoken()
+                self._message = update.get("messageId")
             self._chunks[chunks[kind]].append(str(mapping(update.get("content")).get("text") or ""))
             return
         yield from self._spoken()
@@ -162,16 +169,18 @@ class AcpReader:
                     f"{mapping(e).get('status')}: {mapping(e).get('content')}" for e in items(update.get("entries"))
                 ]
                 yield SessionEvent("plan", short("\n".join(lines)))
-            case "usage_update":
-                cost = mapping(update.get("cost"))
-                if cost.get("amount") is not None:
-                    self._usage[f"cost_{str(cost.get('currency') or 'usd').lower()}"] = money(cost["amount"])
             case "user_message_chunk" | "available_commands_update" | "current_mode_update" | "session_info_update":
                 pass
             case "config_option_update":
                 pass
             case _:
                 yield unknown(update, kind)
+
+    def _noticed(self, text: str) -> Iterator[SessionEvent]:
+        if text:
+            yield from self._spoken()
+            self._last = text
+            yield SessionEvent("notice", text)
 
     def _tool(self, update: Said) -> Iterator[SessionEvent]:
         """A call is told in pieces, some of which say nothing new."""
@@ -203,7 +212,7 @@ class AcpReader:
         elif number in (say.MODE, say.MODEL):
             if error:
                 what = f"mode {self._mode}" if number == say.MODE else f"model {self._model}"
-                yield SessionEvent("notice", f"it does not take {what}: {_error_text(mapping(error))}")
+                yield SessionEvent("notice", f"it does not take {what}: {ends.error_text(mapping(error))}")
             yield self._onward()
         elif whole(number) >= say.PROMPT:
             self._open -= 1
@@ -213,8 +222,9 @@ class AcpReader:
 
     def _initialized(self, result: Said) -> Iterator[Found]:
         info = mapping(result.get("agentInfo"))
+        self._name = str(info.get("name") or "")
         if info:
-            yield SessionEvent("notice", f"agent {info.get('name')} {info.get('version')}")
+            yield SessionEvent("notice", f"agent {self._name} {info.get('version')}")
         can_load = mapping(result.get("agentCapabilities")).get("loadSession") is True
         self._loading = bool(self._resume) and can_load
         opening = say.load_session(self._worktree, self._resume) if self._loading and self._resume else None
@@ -254,13 +264,11 @@ class AcpReader:
 
     def _ended_turn(self, result: Said) -> Iterator[Found]:
         yield from self._spoken()
-        self._count(result)
-        reason = str(result.get("stopReason") or "end_turn")
-        bad = reason in ("refusal", "max_tokens", "max_turn_requests")
-        self._end = StreamEnd(error=bad, text=f"it stopped: {reason}" if bad else short(self._last))
+        self._usage.turn(result)
+        self._end = ends.of_turn(str(result.get("stopReason") or "end_turn"), self._last, self._name)
         if self._open > 0:
             return
-        if self._reasons and self._told_reasons < _MOST_REASONS and not bad:
+        if self._reasons and self._told_reasons < _MOST_REASONS and not self._end.error:
             self._told_reasons += 1
             reasons = "\n".join(f"- {one}" for one in dict.fromkeys(self._reasons))
             self._reasons.clear()
@@ -269,28 +277,20 @@ class AcpReader:
             return
         yield from self._finish()
 
-    def _count(self, result: Said) -> None:
-        usage = mapping(result.get("usage"))
-        counts = {name: whole(usage.get(key)) for key, name in _COUNTS.items() if key in usage}
-        quota = mapping(mapping(mapping(result.get("_meta")).get("quota")).get("token_count"))
-        counts |= {key: whole(quota[key]) for key in ("input_tokens", "output_tokens") if key in quota}
-        # a turn that was cut off tells nothing but zeros
-        for name, count in counts.items() if any(counts.values()) else ():
-            self._usage[name] = whole(self._usage.get(name)) + count
-
     def _failed(self, error: Any) -> Iterator[Found]:
         yield from self._spoken()
-        text = _error_text(mapping(error))
-        fault = _fault(mapping(error), text)
-        self._end = StreamEnd(error=True, text=short(text), fault=fault, retry_after=retry_after([text], time.time()))
-        yield SessionEvent("notice", short(text, 1000))
+        self._end = ends.of_error(mapping(error))
+        yield SessionEvent("notice", short(self._end.text, 1000))
         if self._open <= 0:
             yield from self._finish()
 
     def _finish(self) -> Iterator[Found]:
         self.finished = True
-        if self._usage:
-            yield SessionEvent("usage", ", ".join(f"{k} {v}" for k, v in self._usage.items()), self._usage)
+        told = self._usage.told
+        if told:
+            yield SessionEvent("usage", ", ".join(f"{k} {v}" for k, v in told.items()), told)
+        if told and self._name in _UNDERCOUNTS:
+            yield SessionEvent("notice", _UNDERCOUNTS[self._name])
         yield Reply(b"", close=True)
 
     # ----------------------------------------------------------------- the end
@@ -299,20 +299,9 @@ class AcpReader:
         """How the last turn ended; an agent that went away in the middle of one has failed."""
         denials = tuple(self._denials[-100:])
         if self._end is not None and self._open <= 0:
-            return replace(self._end, usage=self._usage, denials=denials)
+            return replace(self._end, usage=self._usage.told, denials=denials)
         text = self._complaint or "it went away in the middle of a turn"
-        fault: Fault = "provider" if provider_message([text]) else "agent"
-        after = retry_after([text], time.time())
-        return StreamEnd(True, short(text), self._usage, denials, fault, after)
-
-
-def _fault(error: Said, text: str) -> Fault:
-    """Whose it is; Gemini puts the status of HTTP where the protocol's own codes are negative."""
-    code = error.get("code")
-    refused = mapping(error.get("data")).get("errorKind") in _REFUSED or code == 429 or 500 <= whole(code) < 600
-    if refused or provider_message([text]):
-        return "provider"
-    return "environment" if code in (_SIGN_IN, 401, 403) else "agent"
+        return replace(ends.error(text), usage=self._usage.told, denials=denials)
 
 
 def _title(params: Said) -> str:
@@ -336,13 +325,3 @@ def _content(part: Said) -> str:
     if part.get("type") == "diff":
         return f"changes {part.get('path')}"
     return str(mapping(part.get("content")).get("text") or "")
-
-
-def _error_text(error: Said) -> str:
-    data = error.get("data")
-    more = data if isinstance(data, str) else mapping(data).get("message") or mapping(data).get("details") or ""
-    if not more and data and "errorKind" not in data:
-        more = json.dumps(data, default=str)
-    status = whole(error.get("code"))
-    said = f"the model's provider answered {status}" if status >= 400 else ""
-    return ": ".join(part for part in (said, str(error.get("message") or "it failed"), str(more)) if part)

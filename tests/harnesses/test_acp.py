@@ -6,6 +6,7 @@ import pytest
 
 from agentpkg.core.records import SessionEvent
 from agentpkg.core.scope import Scope
+from agentpkg.harnesses import acp_ends
 from agentpkg.harnesses.acp_permission import answer, judge
 from agentpkg.harnesses.acp_stream import AcpReader
 from agentpkg.harnesses.base import Reply
@@ -201,3 +202,43 @@ def test_a_call_is_told_once_and_an_error_by_its_kind(talk: Talk) -> None:
     end = talk.reader.end(0)
     assert (end.fault, end.text) == ("provider", "the model's provider answered 500: terminated")
     assert end.usage == {}
+
+
+def test_goose_tells_errors_and_usage_in_words_of_its_own(talk: Talk) -> None:
+    def extra(**update: Any) -> None:
+        talk(method="_goose/unstable/session/update", params={"sessionId": "c1", "update": update})
+
+    def chunk(message: str, text: str) -> None:
+        talk.update("agent_message_chunk", messageId=message, content={"type": "text", "text": text})
+
+    talk(id=1, result={"protocolVersion": 1, "agentInfo": {"name": "goose", "version": "1.50.0"}})
+    talk(id=2, result={"sessionId": "c1"})
+    # it goes on in a conversation, of which it tells the sum
+    extra(sessionUpdate="usage_update", accumulatedInputTokens=5000, accumulatedOutputTokens=100)
+    for _ in range(2):
+        extra(sessionUpdate="message_usage", usage={"inputTokens": 1000, "outputTokens": 40, "cost": 0.1})
+        assert talk.reader.used["cost_usd"] in ("0.1", "0.2")
+    chunk("m1", "I was")
+    chunk("m2", "Network error: Stream decode error\n\nPlease resend your message to try again.")
+    extra(sessionUpdate="usage_update", accumulatedInputTokens=8000, accumulatedOutputTokens=220)
+    talk(id=10, result={"stopReason": "end_turn", "usage": {"inputTokens": 1000, "outputTokens": 40}})
+    assert next(event.text for event in talk.events if event.kind == "text") == "I was"
+    end = talk.reader.end(0)
+    assert (end.error, end.fault, end.text) == (True, "provider", "Network error: Stream decode error")
+    assert end.usage == {"input_tokens": 3000, "output_tokens": 120, "cost_usd": "0.2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault", "after"),
+    [
+        ("Ran into this error: Rate limit exceeded: try again in 40s.\n\nPlease retry if you think this is a "
+         "transient or recoverable error.", "provider", 40),
+        ("The model returned an empty response. Please resend your message to continue.", "agent", None),
+        ("Unable to continue: Context limit still exceeded after compaction.", "agent", None),
+        ("I ask you: Please resend", None, None),
+    ],
+)  # fmt: skip
+def test_what_goose_says_last_may_be_an_error(text: str, fault: str | None, after: int | None) -> None:
+    end = acp_ends.of_turn("end_turn", text, "goose")
+    assert (end.error, end.fault, end.retry_after) == (fault is not None, fault or "agent", after)
+    assert not acp_ends.of_turn("end_turn", text, "another").error
