@@ -205,7 +205,7 @@ class Files:
         self.status = os.memfd_create("bwrap-status")
         self.calls = -1
         self._held: list[int] = []
-        if refused := calls.program(os.uname().machine, contained=True):
+        if refused := calls.program(os.uname().machine, calls.Sockets.CONTAINED):
             self.calls = os.memfd_create("bwrap-calls")
             os.write(self.calls, refused)
             os.lseek(self.calls, 0, os.SEEK_SET)

@@ -1,9 +1,10 @@
 """Level ``medium``: Landlock. The kernel refuses files and TCP connections that are not the agent's.
 
 The agent writes its worktree, its private git dir, a home and a temporary folder of its own, and reads the system's
-folders, the toolchains of PATH and the repository's objects. What this level cannot do is told in docs/security.md:
-processes are swept and not contained, modes and times of files of the user's can be changed, the worktree's ``.git``
-file is verified and not protected.
+folders, the toolchains of PATH and the repository's objects. Where the kernel can ask somebody about system calls, it
+has a loopback, unix sockets and ``/dev/shm`` of its own (:mod:`agentpkg.isolation.deputy`). What this level cannot do
+is told in docs/security.md: processes are swept and not contained, modes and times of files of the user's can be
+changed, the worktree's ``.git`` file is verified and not protected.
 """
 
 import json
@@ -20,10 +21,16 @@ from agentpkg.core.errors import Lacking
 from agentpkg.isolation import calls
 from agentpkg.isolation.base import Network, Place, Probe, Room, Wrapped
 from agentpkg.isolation.inner import inner_environment, proxies, settings_copies, tools_of
-from agentpkg.isolation.toolchains import ETC, SYSTEM
+from agentpkg.isolation.toolchains import ETC, SYSTEM, Tools
 
 #: seconds for the trial
 _SECONDS = 20.0
+
+#: the version of the kernel's interface that knows TCP
+_TCP = 4
+
+#: what a probe found: an agent can have one of its own
+_LOOPBACK = "loopback"
 
 #: what every program needs of what is no file
 _DEVICES = (
@@ -57,8 +64,8 @@ class Medium:
     network_over = "port"
 
     def stamp(self) -> str:
-        """The version of the kernel's interface."""
-        return f"{_abi()} {_PYTHON}"
+        """The version of the kernel's interface, and what is looked for besides."""
+        return f"{_abi()} {_PYTHON} loopback"
 
     def probe(self) -> Probe:
         """Binds a shell and has it try to write where it may not."""
@@ -69,10 +76,10 @@ class Medium:
         why = _try()
         if why is not None:
             return Probe(False, f"medium: Landlock {version} does not work here: {why}")
-        tcp = "no network, not even loopback" if version >= 4 else "the network is open (Linux 6.7 closes it)"
-        promise = f"writes its worktree alone; sees no home, {tcp}; processes are swept"
-        detail = f"medium (Landlock {version}): {promise}"
-        return Probe(True, detail, facts={"abi": str(version)})
+        refused = _try_loopback() if version >= _TCP else "Linux 6.7 is needed"
+        promise = f"writes its worktree alone; sees no home, {_network(version, refused)}; processes are swept"
+        facts = {"abi": str(version), **({} if refused else {_LOOPBACK: "own"})}
+        return Probe(True, f"medium (Landlock {version}): {promise}", facts=facts)
 
     def wrap(self, argv: tuple[str, ...], env: Mapping[str, str], place: Place, facts: Mapping[str, str]) -> Wrapped:
         """The launcher in front of the command."""
@@ -82,9 +89,8 @@ class Medium:
         states = settings_copies(place.states, env.get("HOME", "/"), home)
         reads = (*tools.paths, os.path.join(place.common_dir, "objects"), *place.lent, *place.reads, *_above(place))
         inner = {**inner_environment({**needs, **env}, tools), "HOME": home, "TMPDIR": temporary}
-        return _launched(
-            argv, inner, reads, (place.worktree, place.private, home, temporary, *states.values()), place.network
-        )
+        writes = (place.worktree, place.private, home, temporary, *states.values())
+        return _launched(argv, inner, _Rules(reads, writes, place.network, own=_LOOPBACK in facts))
 
     def wrap_room(self, argv: tuple[str, ...], env: Mapping[str, str], room: Room, facts: Mapping[str, str]) -> Wrapped:
         """The same around a copy."""
@@ -95,13 +101,13 @@ class Medium:
         # an interpreter finds a module by listing the folder that it lies in
         lists = {os.path.dirname(path) for path in room.reads}
         reads = (*tools.paths, *room.programs, *room.reads, *((room.root,) if room.sealed else ()))
-        return _launched(argv, inner, reads, writes, room.network, lists)
+        return _launched(argv, inner, _Rules(reads, writes, room.network, lists, own=_LOOPBACK in facts))
 
     def reader(
         self, program: str, reads: tuple[str, ...], writes: tuple[str, ...], facts: Mapping[str, str]
     ) -> tuple[str, ...]:
         """The launcher, which lets nothing else be written and nothing be connected to."""
-        return _before((os.path.dirname(program), *reads), writes, None)
+        return _Rules((os.path.dirname(program), *reads), writes).before()
 
 
 def _above(place: Place) -> list[str]:
@@ -115,13 +121,42 @@ def _folder(session: str, name: str) -> str:
     return path
 
 
-def _launched(
-    argv: tuple[str, ...], env: Mapping[str, str], reads: Iterable[str], writes: Iterable[str],
-    network: Network | None, lists: Iterable[str] = (),
-) -> Wrapped:  # fmt: skip
-    more = {} if network is None else proxies(network.port)
-    command = (*_before(reads, writes, network, lists), *argv)
-    return Wrapped(command, {**env, **more}, failure=FAILED, voice="landlock: ")
+@dataclass(frozen=True)
+class _Rules:
+    """What may be done.
+
+    Attributes:
+        reads, writes: files and folders; ``lists`` are those of which the names alone may be seen.
+        network: the way out.
+        own: it has a loopback and ``/dev/shm`` of its own.
+    """
+
+    reads: Iterable[str]
+    writes: tuple[str, ...]
+    network: Network | None = None
+    lists: Iterable[str] = ()
+    own: bool = False
+
+    def before(self) -> tuple[str, ...]:
+        """The launcher, which stands before a command."""
+        rules = {
+            "read": [*SYSTEM, *ETC, *_public(), "/proc", *sorted(set(self.reads))],
+            "write": [*_DEVICES, *self.writes], "list": sorted(self.lists), "net": True,
+            "connect": [] if self.network is None else list(self.network.ports),
+            "calls": calls.program(os.uname().machine, self._sockets()).hex(),
+            "folders": [path for path in self.writes if os.path.isdir(path)] if self.own else None,
+        }  # fmt: skip
+        return (_PYTHON, "-I", "-S", _LAUNCHER, json.dumps(rules), "--")
+
+    def _sockets(self) -> calls.Sockets:
+        if self.own:
+            return calls.Sockets.ASKED
+        return calls.Sockets.REFUSED if _abi() >= _TCP else calls.Sockets.OPEN
+
+
+def _launched(argv: tuple[str, ...], env: Mapping[str, str], rules: _Rules) -> Wrapped:
+    more = {} if rules.network is None else proxies(rules.network.port)
+    return Wrapped((*rules.before(), *argv), {**env, **more}, failure=FAILED, voice="landlock: ")
 
 
 def _abi() -> int:
@@ -130,22 +165,18 @@ def _abi() -> int:
     return landlock.abi()
 
 
-def _before(
-    reads: Iterable[str], writes: Iterable[str], network: Network | None, lists: Iterable[str] = ()
-) -> tuple[str, ...]:
-    rules = {
-        "read": [*SYSTEM, *ETC, *_public(), "/proc", *sorted(set(reads))], "write": [*_DEVICES, *writes],
-        "list": sorted(lists),
-        "connect": [] if network is None else list(network.ports), "net": True,
-        "calls": calls.program(os.uname().machine, contained=False).hex(),
-    }  # fmt: skip
-    return (_PYTHON, "-I", "-S", _LAUNCHER, json.dumps(rules), "--")
-
-
 def _public() -> list[str]:
     """Files right in ``/etc`` that everybody may read: programs take one that is refused for an error, not for none."""
     with os.scandir("/etc") as entries:
         return sorted(entry.path for entry in entries if entry.is_file() and entry.stat().st_mode & stat.S_IROTH)
+
+
+def _network(version: int, refused: str | None) -> str:
+    if version < _TCP:
+        return "the network is open (Linux 6.7 closes it)"
+    if refused is None:
+        return "no network but a loopback of its own"
+    return f"no network, not even loopback, and no shared memory ({refused})"
 
 
 def _try() -> str | None:
@@ -153,10 +184,31 @@ def _try() -> str | None:
         inside, outside = os.path.join(folder, "in"), os.path.join(folder, "out")
         os.mkdir(inside)
         script = f"echo x > {inside}/file && ! echo x 2>/dev/null > {outside} && exit 7"
-        wrapped = _launched(("/bin/sh", "-c", script), {}, (), (inside,), None)
-        try:
-            done = proc.run(wrapped.argv, env={}, cwd=Path("/"), timeout=_SECONDS, merge=True)
-        except Lacking as error:
-            return error.message
+        return _why_not(_launched(("/bin/sh", "-c", script), {}, _Rules((), (inside,))))
+
+
+#: talks to itself over the loopback and exchanges a byte in ``/dev/shm``
+_TRIAL = """
+import os, socket, sys
+s = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(("127.0.0.1", s.getsockname()[1])).close()
+f = os.open("/dev/shm/agentpkg-trial", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+os.unlink("/dev/shm/agentpkg-trial")
+sys.exit(7)
+"""
+
+
+def _try_loopback() -> str | None:
+    """Why the kernel does not let somebody answer for an agent; None when it does."""
+    tools = Tools("/")
+    tools.add_program(_PYTHON)
+    return _why_not(_launched((_PYTHON, "-I", "-S", "-c", _TRIAL), {}, _Rules(tools.paths, (), own=True)))
+
+
+def _why_not(wrapped: Wrapped) -> str | None:
+    try:
+        done = proc.run(wrapped.argv, env={}, cwd=Path("/"), timeout=_SECONDS, merge=True)
+    except Lacking as error:
+        return error.message
     said = done.stdout.decode("utf-8", "replace").strip().splitlines()
     return None if done.exit_code == 7 else (said[-1] if said else f"it ended with {done.exit_code}")
