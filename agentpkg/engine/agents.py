@@ -5,14 +5,14 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agentpkg import harnesses, proc
+from agentpkg import harnesses
 from agentpkg.config import AgentSettings, agent_named
 from agentpkg.core.errors import AgentpkgError
 from agentpkg.core.model import Outcome, Verdict
@@ -20,18 +20,12 @@ from agentpkg.core.records import CheckStatus, SessionRow
 from agentpkg.engine import attach, looking
 from agentpkg.engine.dispatching import dispatch
 from agentpkg.engine.judging.review import review
+from agentpkg.engine.programs import Programs, Said
 from agentpkg.engine.project import Project, open_project
 from agentpkg.engine.scratch import first_commit
 from agentpkg.engine.supervising import control, conversation
 from agentpkg.files import write_atomic
 from agentpkg.harnesses import harness_named
-from agentpkg.harnesses.base import AsksSignIn, Harness, SignIn
-
-#: seconds for a program to tell its version
-_VERSION = 10.0
-
-#: variables that a program which is asked something may see: where it is, and where it keeps its sign-in
-_ASKED_WITH = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME")
 
 #: seconds that the trial of an agent may take
 TRIAL = 300
@@ -72,8 +66,10 @@ def list_agents(project: Project) -> list[AgentFacts]:
     names = sorted(project.agents)
     heard = {name: [life.heard_at for row, life in live if row.agent == name and life.heard_at] for name in names}
     count = Counter(row.agent for row, _ in live)
+    programs = Programs(project)
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-        found = list(pool.map(lambda name: _facts(project, name, count[name]), names))
+        found = list(pool.map(lambda name: _facts(project, name, count[name], programs), names))
+    programs.keep()
     told = {row.agent: conversation.of(project.state / "sessions" / row.id) for row, _ in live}
     models = {name: kept.model for name, kept in told.items() if kept is not None and kept.model}
     return [
@@ -94,58 +90,26 @@ def unknown_harnesses(project: Project) -> list[str]:
     ]
 
 
-def _facts(project: Project, name: str, sessions: int) -> AgentFacts:
+def _facts(project: Project, name: str, sessions: int, programs: Programs) -> AgentFacts:
     agent = agent_named(project.settings, name)
     try:
         harness = harness_named(agent.harness)
         problem = harness.problem(agent, str(project.work_tree))
         path = harness.program(agent)
-        version = _version(harness.version_command(agent), project)
-        signed = SignIn(None, "") if problem else _signed_in(harness, agent, project)
+        said = programs.ask(harness, agent, problem)
     except AgentpkgError as error:
         return AgentFacts(name, agent.harness, None, None, False, sessions, error.message)
-    good = problem is None and signed.ok is not False
+    good = problem is None and said.signed.ok is not False
     return AgentFacts(
-        name, agent.harness, path, version, good, sessions, problem or _detail(agent, signed), signed_in=signed.ok,
-        model=agent.model,
+        name, agent.harness, path, said.version, good, sessions, problem or _detail(agent, said),
+        signed_in=said.signed.ok, model=agent.model,
     )  # fmt: skip
 
 
-def _detail(agent: AgentSettings, signed: SignIn) -> str:
+def _detail(agent: AgentSettings, said: Said) -> str:
     model = f"model {agent.model}" if agent.model else ""
-    words = {True: "signed in: ", False: "not signed in: ", None: "sign-in: "}[signed.ok]
-    return "; ".join(part for part in (model, signed.detail and words + signed.detail) if part)
-
-
-def _signed_in(harness: Harness, agent: AgentSettings, project: Project) -> SignIn:
-    """Asks the program, where it can be asked for nothing."""
-    if not isinstance(harness, AsksSignIn):
-        return SignIn(None, "")
-    argv = harness.sign_in_command(agent)
-    if argv is None:
-        return harness.sign_in(agent, 0, "")
-    try:
-        done = proc.run(argv, env=_small(project), cwd=Path("/"), timeout=_VERSION, merge=True, limit=1 << 16)
-    except AgentpkgError:
-        return SignIn(None, "not known: it does not answer")
-    return harness.sign_in(agent, done.exit_code, done.stdout.decode("utf-8", "replace"))
-
-
-def _small(project: Project) -> dict[str, str]:
-    """The environment of a program that is only asked something."""
-    return {key: project.environ[key] for key in _ASKED_WITH if key in project.environ}
-
-
-def _version(argv: Sequence[str] | None, project: Project) -> str | None:
-    """The first line a program says of its version; None when it cannot be asked, or takes too long."""
-    if not argv:
-        return None
-    try:
-        done = proc.run(argv, env=_small(project), cwd=Path("/"), timeout=_VERSION, merge=True, limit=4096)
-    except AgentpkgError:
-        return None
-    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    return lines[0][:100] if done.exit_code == 0 and lines else None
+    words = {True: "signed in: ", False: "not signed in: ", None: "sign-in: "}[said.signed.ok]
+    return "; ".join(part for part in (model, said.signed.detail and words + said.signed.detail, said.late) if part)
 
 
 # --------------------------------------------------------------------------- trying one
@@ -195,7 +159,7 @@ def try_agent(
         BadInput: there is no such agent, or a secret it needs is missing.
     """
     agent = agent_named(project.settings, name)
-    facts = _facts(project, name, 0)
+    facts = _facts(project, name, 0, Programs(project))
     if not facts.ready:
         return Trial(name, (Step("program", "fail", facts.detail),))
     version = f" ({facts.version})" if facts.version else ""
