@@ -82,4 +82,4 @@ def _print(records: Iterable[Mapping[str, Any]], speak: Speaker) -> None:
         return
     from agentpkg.cli import render, render_work
 
-    render.show(line for record in records for line in render_work.log_lines(record, _MOST_LINES))
+    render.show(render_work.logged(records, _MOST_LINES))

@@ -1,6 +1,6 @@
 """What a person sees of one session and of one landing: dispatch, live lines, end, and what to do next."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 
 _KIND_STYLES = {"commit": "green", "notice": "yellow", "permission": "yellow", "tool": "cyan", "output": "dim",
-                "tool_result": "dim", "network": "dim", "started": "bold", "ended": "bold"}  # fmt: skip
+                "diagnostic": "dim", "tool_result": "dim", "network": "dim", "started": "bold",
+                "ended": "bold"}  # fmt: skip
 _PREFIXES = {"commit": "Commit: ", "started": "Started: ", "ended": "Session ended: "}
 #: lines of one record that are shown while a session runs; the log has all
 _MOST_LINES = 6
@@ -80,6 +81,31 @@ def log_lines(record: Json, most: int | None = None) -> list[Text]:
     return lines
 
 
+def logged(records: Iterable[Json], most: int) -> Iterator[Text]:
+    """A session's log, with what programs say of their own workings cut down to the last line of each block.
+
+    Args:
+        most: lines to show of each record.
+    """
+    block: list[Json] = []
+    for record in records:
+        if record.get("kind") == "diagnostic":
+            block.append(record)
+            continue
+        yield from _diagnostics(block)
+        block = []
+        yield from log_lines(record, most)
+    yield from _diagnostics(block)
+
+
+def _diagnostics(block: Sequence[Json]) -> Iterator[Text]:
+    if len(block) > 1:
+        more = f"… {render.count(len(block) - 1, 'line')} of diagnostics (--json has them)"
+        yield line((f"{render.seconds_of_day(str(block[0].get('time')))} {more}", "dim"))
+    for record in block[-1:]:
+        yield from log_lines(record, _MOST_LINES)
+
+
 def _cut(text: str) -> str:
     return (
         text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}… {len(text) - _LONGEST_LINE} characters more"
@@ -87,8 +113,8 @@ def _cut(text: str) -> str:
 
 
 def live_lines(record: Json) -> list[Text]:
-    """The same while a command waits for the session, shortened."""
-    return log_lines(record, _MOST_LINES)
+    """The same while a command waits for the session, shortened, and without diagnostics."""
+    return [] if record.get("kind") == "diagnostic" else log_lines(record, _MOST_LINES)
 
 
 def _words(record: Json) -> list[str]:

@@ -5,6 +5,7 @@ methods that nobody knows. The order is initialize, session/new or session/load,
 what sets the model if one is, session/prompt, and further prompts for what there is to say.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,9 @@ Found = SessionEvent | Reply | Ask
 
 #: how often an agent that ended its turn at a refusal is told the reason and asked to go on
 _MOST_REASONS = 5
+
+#: how lines of a program's journal begin, which complain of nothing
+_TAGGED = re.compile(r"\[[a-z][\w./-]*\] ")
 
 #: agents whose counts of tokens are too small, by the name they tell
 _UNDERCOUNTS = {"OpenCode": "of the tokens of a turn it tells those of the last answer alone"}
@@ -64,7 +68,7 @@ class AcpReader:
         self._told_reasons = 0
         self._denials: list[str] = []
         self._usage = Usage()
-        self._name = ""
+        self._name, self._begun = "", False
         self._end: StreamEnd | None = None
         self._last, self._complaint = "", ""
         #: nothing more is to be said; agents that stay all the same may be ended
@@ -76,11 +80,18 @@ class AcpReader:
         """What a line means, and what is answered."""
         said = json_object(line) if stream == "stdout" else None
         if said is None or said.get("jsonrpc") != "2.0":
-            self._complaint = line.strip()[:1000] or self._complaint
-            return (output(stream, line),) if line.strip() else ()
+            return self._beside(stream, line) if line.strip() else ()
         if "method" in said:
             return tuple(self._asked(said))
         return tuple(self._answered(said))
+
+    def _beside(self, stream: Stream, line: str) -> Sequence[Found]:
+        """A line that is none of the protocol's; the protocol gives standard error to the agent's own diagnostics."""
+        if not _TAGGED.match(line):
+            self._complaint = line.strip()[:1000]
+        if stream == "stderr" and self._begun:
+            return (SessionEvent("diagnostic", line),)
+        return (output(stream, line),)
 
     @property
     def used(self) -> Mapping[str, Any]:
@@ -221,6 +232,7 @@ class AcpReader:
             yield unknown(said, "answer")
 
     def _initialized(self, result: Said) -> Iterator[Found]:
+        self._begun = True
         info = mapping(result.get("agentInfo"))
         self._name = str(info.get("name") or "")
         if info:

@@ -13,6 +13,9 @@ LONGEST_LINE = 8 << 20
 #: so many lines of plain output in one chunk are a flood, and are stored together
 FLOOD = 100
 
+#: kinds of events that are lines as they came
+_PLAIN = ("output", "diagnostic")
+
 #: characters of plain output stored together
 _TOGETHER = 1 << 15
 
@@ -74,14 +77,14 @@ def together(events: Sequence[SessionEvent]) -> list[SessionEvent]:
         return list(events)
     out: list[SessionEvent] = []
     for (kind, origin), group in groupby(events, key=lambda event: (event.kind, event.data.get("stream"))):
-        if kind == "output":
-            out += _joined(group, {} if origin is None else {"stream": origin})
+        if kind in _PLAIN:
+            out += _joined(kind, group, {} if origin is None else {"stream": origin})
         else:
             out += group
     return out
 
 
-def _joined(events: Iterable[SessionEvent], data: dict[str, object]) -> list[SessionEvent]:
+def _joined(kind: str, events: Iterable[SessionEvent], data: dict[str, object]) -> list[SessionEvent]:
     blocks: list[list[str]] = [[]]
     size = 0
     for event in events:
@@ -90,4 +93,4 @@ def _joined(events: Iterable[SessionEvent], data: dict[str, object]) -> list[Ses
             size = 0
         blocks[-1].append(event.text)
         size += len(event.text) + 1
-    return [SessionEvent("output", "\n".join(block), data) for block in blocks]
+    return [SessionEvent(kind, "\n".join(block), data) for block in blocks]

@@ -129,3 +129,13 @@ def test_a_run_until_a_package_says_what_is_done_and_how_to_go_on() -> None:
     assert "Next: agentpkg run 003-auth for the rest" in text
     stuck = {**document, "stuck": [{"wp": "WP02", "state": "blocked", "reason": "x"}]}
     assert "agentpkg run 003-auth --until WP02" in plain(render_run.finished(stuck, False, 75, "WP02"))
+
+
+def test_a_log_shows_of_each_block_of_diagnostics_the_last_line() -> None:
+    kinds = ("text", "diagnostic", "diagnostic", "diagnostic", "tool", "diagnostic")
+    records = [{"kind": kind, "text": f"{kind} {n}", "time": "2026-01-01T10:00:00Z"} for n, kind in enumerate(kinds)]
+    shown = plain(render_work.logged(records, 100)).splitlines()
+    assert [text.partition("] ")[2] for text in shown] == [
+        "text 0", "… 2 lines of diagnostics (--json has them)", "diagnostic 3", "tool 4", "diagnostic 5",
+    ]  # fmt: skip
+    assert render_work.live_lines(records[1]) == []

@@ -242,3 +242,14 @@ def test_what_goose_says_last_may_be_an_error(text: str, fault: str | None, afte
     end = acp_ends.of_turn("end_turn", text, "goose")
     assert (end.error, end.fault, end.retry_after) == (fault is not None, fault or "agent", after)
     assert not acp_ends.of_turn("end_turn", text, "another").error
+
+
+def test_what_it_says_on_standard_error_is_its_diagnostics_once_it_speaks_the_protocol(talk: Talk) -> None:
+    def err(line: str) -> list[str]:
+        return [found.kind for found in talk.reader.feed("stderr", line) if isinstance(found, SessionEvent)]
+
+    assert err("node: not found") == ["output"]
+    talk.begin()
+    assert err("out of memory") == err("[session/create] phase=modes durationMs=44") == ["diagnostic"]
+    # what it may have died of is no line of its journal
+    assert talk.reader.end(1).text == "out of memory"
