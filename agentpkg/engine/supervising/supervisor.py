@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentpkg.core.records import SessionEvent
 from agentpkg.engine.supervising import control as requests
@@ -32,6 +32,12 @@ from agentpkg.sessions import runner, watcher
 from agentpkg.sessions.judge import Facts
 from agentpkg.sessions.log import NAME, SessionLog
 from agentpkg.sessions.pulse import Heart
+
+if TYPE_CHECKING:
+    from agentpkg.engine.supervising.keeper import Keeper
+    from agentpkg.engine.supervising.outgoing import Outgoing
+    from agentpkg.git.discover import Repository
+    from agentpkg.git.repo import Git
 
 #: bytes of a prompt
 _LIMIT = 64 << 20
@@ -56,7 +62,7 @@ class Supervisor:
     stopping: bool = False
 
     @cached_property
-    def repository(self) -> Any:
+    def repository(self) -> "Repository":
         """Where everything is."""
         return self.plan.as_repository()
 
@@ -66,7 +72,7 @@ class Supervisor:
         return Ledger.open(self.repository.state / "ledger.db")
 
     @cached_property
-    def control(self) -> Any:
+    def control(self) -> "Git":
         """The control dir."""
         from agentpkg.git.control import open_control
 
@@ -184,7 +190,7 @@ class Supervisor:
         with lease.acting(self.ledger, self.plan.session), self.bounds.pen():
             yield
 
-    def _keeper(self) -> Any:
+    def _keeper(self) -> "Keeper":
         from agentpkg.engine.supervising.gathering import enclosing
         from agentpkg.engine.supervising.keeper import Keeper
         from agentpkg.git import worktrees
@@ -278,7 +284,7 @@ class Supervisor:
             return "cancelled" if asked.final else "interrupted"
         return "interrupted" if self.stopping else None
 
-    def _people(self) -> Any:
+    def _people(self) -> "Outgoing":
         from agentpkg.engine.supervising.outgoing import Outgoing
         from agentpkg.engine.supervising.permissions import Permissions
         from agentpkg.relay import client
