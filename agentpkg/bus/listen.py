@@ -27,6 +27,8 @@ Events = AsyncGenerator[Event, None]
 
 #: seconds between two tries to connect
 _RETRY = 0.5
+#: tries of the first connection: a server of agentpkg's own may have ended since it was asked for
+_TRIES = 2
 #: seconds that one question for the next event stays open
 _PARKED = 2.0
 
@@ -93,7 +95,7 @@ def tail(where: Where, feature: str | None = None, *, history: bool = False) -> 
         history: first what the stream still holds.
 
     Raises:
-        BusDown: the first connection fails. Later ones are tried for ever.
+        BusDown: the first connection fails twice. Later ones are tried for ever.
     """
     with asyncio.Runner() as runner:
         events = _Tail(where, feature, history).events()
@@ -116,19 +118,21 @@ class _Tail:
 
     async def events(self) -> Events:
         """All of them; connects anew whenever that is needed."""
-        connected = False
+        left = _TRIES
         while True:
             try:
                 access = await asyncio.to_thread(self._where)
                 if access is None:
                     raise BusDown("there is no server")
                 client = await connect(access, "agentpkg events tail")
-                connected = True
+                # later ones are tried for ever
+                left = 0
                 async with aclosing(self._of(client, access)) as found:
                     async for event in found:
                         yield event
             except BusDown:
-                if not connected:
+                left -= 1
+                if left == 0:
                     raise
             except (OSError, TimeoutError, nats.errors.Error):
                 pass

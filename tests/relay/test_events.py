@@ -13,7 +13,7 @@ import nats.errors
 import pytest
 
 from agentpkg.bus import keys
-from agentpkg.bus.access import Settings
+from agentpkg.bus.access import Access, Settings
 from agentpkg.bus.listen import tail
 from agentpkg.bus.server import EmbeddedServer
 from agentpkg.core.errors import Lacking
@@ -204,12 +204,15 @@ def test_published_twice_is_stored_once(world: RelayWorld) -> None:
     assert [event["n"] for event in history(world)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_tail_goes_on_after_the_server_was_killed(world: RelayWorld) -> None:
+def test_a_tail_finds_a_server_that_ended_meanwhile_and_goes_on_after_it_was_killed(world: RelayWorld) -> None:
     world.publish(2)
     heard: queue.Queue[int] = queue.Queue()
+    gone = Access((f"nats://127.0.0.1:{relay_world.free_port()}",), "agentpkg", None)
+    now = client.where(world.state, world.settings, viewer=True)
+    told = iter([lambda: gone])
 
     def listen() -> None:
-        for _, payload in tail(client.where(world.state, world.settings, viewer=True), history=True):
+        for _, payload in tail(lambda: next(told, now)(), history=True):
             heard.put(payload["n"])
             if payload["n"] == 4:
                 return
