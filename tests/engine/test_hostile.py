@@ -63,37 +63,37 @@ def works_again(shop: Shop) -> None:
 # --------------------------------------------------------------------------- commits that do not come in
 
 
-@pytest.mark.parametrize(
-    ("script", "finding"),
-    [
-        ("save .kittify/config.yaml x", "project's rules"),
-        (f"save features/{FEATURE}/spec.md x", "feature files"),
-        ("save .gitattributes '* text'", ".gitattributes"),
-        ("save src/.gitattributes '* text'", ".gitattributes"),
-        ("save .gitmodules x", ".gitmodules"),
-        ("mkdir -p src; ln -s /etc/passwd src/wp01.txt; git add -A; git commit -qm 'feat(WP01): link'", "link"),
-        ("git init -q src/sub; git -C src/sub commit -q --allow-empty -m x; git add -A 2>/dev/null;"
-         "git commit -qm 'feat(WP01): sub'", "gitlink"),
-        ("git checkout -q --orphan other; git commit -qm x; git branch -f "
-         f"{BRANCH} other; git checkout -q {BRANCH}", "history"),
-        (f"save src/wp01.txt x; echo junk > $(git rev-parse --git-common-dir)/refs/heads/{BRANCH}", "branch"),
-    ],
+#: what an agent does, and what the refusal names; each rule alone is tested with admission
+_NOT_COMING_IN = (
+    ("save .kittify/config.yaml x", "project's rules"),
+    (f"save features/{FEATURE}/spec.md x", "feature files"),
+    ("save src/.gitattributes '* text'", ".gitattributes"),
+    ("save .gitmodules x", ".gitmodules"),
+    ("mkdir -p src; ln -s /etc/passwd src/wp01.txt; git add -A; git commit -qm 'feat(WP01): link'", "link"),
+    ("git init -q src/sub; git -C src/sub commit -q --allow-empty -m x; git add -A 2>/dev/null;"
+     "git commit -qm 'feat(WP01): sub'", "gitlink"),
+    ("git checkout -q --orphan other; git commit -qm x; git branch -f "
+     f"{BRANCH} other; git checkout -q {BRANCH}", "history"),
+    (f"save src/wp01.txt x; echo junk > $(git rev-parse --git-common-dir)/refs/heads/{BRANCH}", "branch"),
 )  # fmt: skip
-def test_what_may_not_come_in_stays_out_and_is_named(shops: ShopFactory, script: str, finding: str) -> None:
+
+
+def test_what_may_not_come_in_stays_out_and_is_named(shops: ShopFactory) -> None:
     shop = shops()
     before = user_state(shop)
-    shop.agent("WP01", script)
-    row = session(shop)
-    assert row.outcome == "failed", row
-    assert (row.reason or "").startswith("import_refused: ")
-    assert finding in (row.reason or "")
-    assert row.reason_class is FailureClass.AGENT
-    assert git(shop.repo, "rev-parse", BRANCH) == shop.tip()
-    assert user_state(shop) == before
-    # the worktree went aside, whole
-    folder = shop.state / "sessions" / row.id
-    assert (folder / "worktree" / "README.md").exists()
-    assert not worktree(shop).exists()
+    for script, finding in _NOT_COMING_IN:
+        shop.agent("WP01", script)
+        row = session(shop)
+        assert row.outcome == "failed", row
+        assert (row.reason or "").startswith("import_refused: ")
+        assert finding in (row.reason or "")
+        assert row.reason_class is FailureClass.AGENT
+        assert git(shop.repo, "rev-parse", BRANCH) == shop.tip()
+        assert user_state(shop) == before
+        # the worktree went aside, whole
+        folder = shop.state / "sessions" / row.id
+        assert (folder / "worktree" / "README.md").exists()
+        assert not worktree(shop).exists()
     works_again(shop)
 
 

@@ -212,7 +212,7 @@ def test_a_session_that_its_supervisor_cannot_run_keeps_what_the_agent_made(shop
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a b", "co:lon", "quo'te\"s", "ünïcode", "dollar$HOME", "-dash", "#{wp}"])
+@pytest.mark.parametrize("name", ["-a co:lon quo'te\"s ünïcode dollar$HOME", "#{wp}"])
 def test_a_repository_may_lie_anywhere(shops: ShopFactory, name: str) -> None:
     shop = shops()
     shop.repo = shop.repo.rename(shop.repo.parent / name)
@@ -421,35 +421,33 @@ def test_a_secret_in_the_reason_of_a_failure_is_redacted(shops: ShopFactory, mon
     assert leaks(shop, TOKEN) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "script",
-    [
-        'save src/wp01.txt "key = $TOKEN"',
-        'save src/wp01.txt x "for $TOKEN"',
-        'save src/wp01.txt "$TOKEN"; git rm -q src/wp01.txt; git commit -q -m "feat(WP01): taken back"',
-        'save "src/wp01-$TOKEN" x',
-    ],
+_LEAKS = (
+    'save src/wp01.txt "key = $TOKEN"',
+    'save src/wp01.txt x "for $TOKEN"',
+    'save src/wp01.txt "$TOKEN"; git rm -q src/wp01.txt; git commit -q -m "feat(WP01): taken back"',
+    'save "src/wp01-$TOKEN" x',
 )
-def test_a_secret_in_a_commit_keeps_the_commit_out(
-    shops: ShopFactory, monkeypatch: pytest.MonkeyPatch, script: str
-) -> None:
+
+
+@pytest.mark.slow
+def test_a_secret_in_a_commit_keeps_the_commit_out(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = with_secret(shops, monkeypatch)
-    shop.agent("WP01", script)
-    row = session(shop)
-    assert (row.outcome, row.commits, row.new_head) == ("failed", 0, None)
-    assert (row.reason or "").startswith("import_refused: ")
-    assert "MY_TOKEN" in (row.reason or "")
-    assert last(shop)["cause"] == "import_refused"
-    assert git(shop.repo, "rev-parse", BRANCH) == shop.tip()
-    with sqlite3.connect(shop.state / "ledger.db") as db:
-        assert not [line for line in db.iterdump() if TOKEN in line]
-    assert all(TOKEN not in r["text"] for r in records(shop, row))
-    # nothing is thrown away
-    quarantine = folder(shop, row) / "quarantine.git"
-    kept = git(quarantine, "for-each-ref", "--format=%(objectname)", f"refs/session/heads/{BRANCH}")
-    known = git(shop.repo, "cat-file", "--batch-check", stdin=kept.encode() + b"\n")
-    assert known == f"{kept} missing"
+    for script in _LEAKS:
+        shop.agent("WP01", script)
+        row = session(shop)
+        assert (row.outcome, row.commits, row.new_head) == ("failed", 0, None)
+        assert (row.reason or "").startswith("import_refused: ")
+        assert "MY_TOKEN" in (row.reason or "")
+        assert last(shop)["cause"] == "import_refused"
+        assert git(shop.repo, "rev-parse", BRANCH) == shop.tip()
+        with sqlite3.connect(shop.state / "ledger.db") as db:
+            assert not [line for line in db.iterdump() if TOKEN in line]
+        assert all(TOKEN not in r["text"] for r in records(shop, row))
+        # nothing is thrown away
+        quarantine = folder(shop, row) / "quarantine.git"
+        kept = git(quarantine, "for-each-ref", "--format=%(objectname)", f"refs/session/heads/{BRANCH}")
+        known = git(shop.repo, "cat-file", "--batch-check", stdin=kept.encode() + b"\n")
+        assert known == f"{kept} missing"
 
 
 @pytest.mark.slow
