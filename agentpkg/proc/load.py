@@ -1,7 +1,8 @@
 """What a tree of processes takes of the machine: how many they are, their memory, their processor time.
 
-Linux reads ``/proc`` (proc(5)), other systems ask psutil. Memory is the sum of resident sets; pages that processes
-share count for each of them, so a sum that matters is looked at again by :func:`fair_memory`, which divides them.
+Linux reads ``/proc`` (proc(5)), other systems ask psutil. Memory is the sum of resident sets and of files that are
+nothing but memory (memfd_create(2)), whose pages stand in no resident set while nobody has mapped them. Pages that
+processes share, or have mapped, count more than once, so a sum that matters is looked at again by :func:`fair_memory`.
 Processor time includes what has ended, as far as it can be known: what was waited for stands in its parent's account,
 what the caller had to adopt is taken with its exit code, and of what vanished otherwise the last reading stays.
 """
@@ -9,6 +10,7 @@ what the caller had to adopt is taken with its exit code, and of what vanished o
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -23,7 +25,7 @@ class Load:
 
     Attributes:
         members: when each of its processes started, by pid; zombies, which ended and nobody waited for, included.
-        memory: bytes, resident.
+        memory: bytes, resident or in files of memory.
         cpu: seconds of processor time since the beginning, of everything that ever belonged to it.
     """
 
@@ -66,7 +68,8 @@ class Meter:
         self.ended += self._lost(now)
         self._last = now
         cpu = self.ended + sum(one.own + one.waited for one in now.values())
-        return Load({pid: one.started for pid, one in now.items()}, sum(one.memory for one in now.values()), cpu)
+        memory = sum(one.memory for one in now.values()) + _in_files(now)
+        return Load({pid: one.started for pid, one in now.items()}, memory, cpu)
 
     def _lost(self, now: Mapping[int, _Reading]) -> float:
         """Seconds of what vanished since the last reading, less what accounts of the living have taken over."""
@@ -85,15 +88,32 @@ def fair_memory(pids: Collection[int]) -> int:
 
     Exact, and slower than the sum of resident sets by far; where it cannot be known a process counts in full.
     """
-    return sum(_fair(pid) for pid in pids)
+    found = [_fair(pid) for pid in pids]
+    mapped = sum(shared for _, shared in found)
+    return sum(taken for taken, _ in found) + max(0, _in_files(pids) - mapped)
 
 
-def _fair(pid: int) -> int:
-    for line in read_proc(f"/proc/{pid}/smaps_rollup").splitlines() if _LINUX else ():
-        if line.startswith(b"Pss:"):
-            return int(line.split()[1]) * 1024
+def _fair(pid: int) -> tuple[int, int]:
+    """Bytes of a process, and how many of them are pages of files of memory and their like."""
+    lines = read_proc(f"/proc/{pid}/smaps_rollup").splitlines() if _LINUX else ()
+    told = {words[0]: int(words[1]) * 1024 for line in lines if len(words := line.split()) == 3}
+    if b"Pss:" in told:
+        return told[b"Pss:"], told.get(b"Pss_Shmem:", 0)
     reading = _read(pid)
-    return reading.memory if reading else 0
+    return (reading.memory if reading else 0), 0
+
+
+def _in_files(pids: Iterable[int]) -> int:
+    """Bytes of the files of memory that some processes have open; those of a process that hides them are not known."""
+    sizes: dict[tuple[int, int], int] = {}
+    for pid in pids if _LINUX else ():
+        with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as files:
+            for file in files:
+                with suppress(OSError):
+                    if os.readlink(file.path).startswith("/memfd:"):
+                        found = os.stat(file.path)
+                        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sum(sizes.values())
 
 
 def tasks() -> int:

@@ -1,5 +1,6 @@
 """Limits on what a session takes: each is enforced on real processes and names itself and both numbers."""
 
+import mmap
 import os
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentpkg.harnesses.base import Launch
-from agentpkg.proc import Load, fair_memory, make_pen, penned, per_process
+from agentpkg.proc import Load, Meter, fair_memory, make_pen, penned, per_process
 from agentpkg.sessions.limits import Breach, Cpu, Disk, DiskMeter, Limit, Memory, Processes, Usage, Whole
 from agentpkg.sessions.pulse import Heart, Pulse, read_members, read_pulse
 from agentpkg.sessions.runner import Ended, Hooks
@@ -63,6 +64,21 @@ def test_memory_that_processes_share_counts_once(stage: Stage) -> None:
 def test_what_a_process_takes_alone_counts_in_full() -> None:
     assert fair_memory([os.getpid()]) > 5 * MB
     assert fair_memory([1 << 30]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux has files of memory")
+def test_memory_in_a_file_counts_whether_it_is_mapped_or_not() -> None:
+    before, me = fair_memory([os.getpid()]), Meter(lambda: [os.getpid()])
+    low = me.read().memory
+    with os.fdopen(os.memfd_create("kept"), "w+b", buffering=0) as file:
+        for _ in range(60):
+            file.write(bytes(MB))
+        assert me.read().memory > low + 50 * MB
+        assert 50 * MB < fair_memory([os.getpid()]) - before < 70 * MB
+        with mmap.mmap(file.fileno(), 0) as mapped:
+            assert mapped.find(b"x") == -1
+            assert 50 * MB < fair_memory([os.getpid()]) - before < 70 * MB
+    assert fair_memory([os.getpid()]) - before < 10 * MB
 
 
 def test_the_number_of_processes_is_bounded(stage: Stage) -> None:
