@@ -90,7 +90,7 @@ class AcpHarness:
             env={key: value for key, value in preset.items() if key not in agent.environment},
             reads=(*programs.reads(program), job.prompt_path, job.task_path), hosts=_HOSTS.get(name, ()),
             writes=tuple(os.path.join(programs.home(), place) for place in _WRITES.get(name, ())),
-            files={"options.json": json.dumps({"mode": _ASKING.get(name), **agent.options}, default=str)},
+            files={"options.json": json.dumps(_for_reader(name, agent, job), default=str)},
         )  # fmt: skip
 
     def reader(self, job: Job | None = None) -> Reader:
@@ -98,7 +98,15 @@ class AcpHarness:
         options = _options(job)
         mode = options.get("mode")
         also = frozenset(map(str, programs.items(options.get("allow"))))
-        return AcpReader(job, mode if isinstance(mode, str) else None, also)
+        return AcpReader(job, mode if isinstance(mode, str) else None, also, programs.mapping(options.get("meta")))
+
+
+def _for_reader(program: str, agent: Agent, job: Job) -> dict[str, object]:
+    """The agent's options, and what sessions of a program that is known by name begin with."""
+    cap = job.allowance.get("cost_usd") if program in _ASKING else None
+    # Claude Code's adapters tell money at the end of a turn only, so that the program itself has to watch it
+    meta = {"claudeCode": {"options": {"maxBudgetUsd": float(cap)}}} if cap else {}
+    return {"mode": _ASKING.get(program), **agent.options, "meta": meta}
 
 
 def _options(job: Job | None) -> Mapping[str, object]:

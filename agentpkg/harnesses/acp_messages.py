@@ -31,6 +31,10 @@ def _plain(model: _Model) -> dict[str, Any]:
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+def _meta(more: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return dict(more) if more else None
+
+
 def initialize(more: Mapping[str, Any] | None = None) -> bytes:
     """The first call. No file system and no terminal is offered: agents use their own, within the isolation.
 
@@ -45,26 +49,28 @@ def initialize(more: Mapping[str, Any] | None = None) -> bytes:
     me = Implementation(name="agentpkg", title="agentpkg", version=agentpkg.__version__)
     params = InitializeRequest(
         protocol_version=PROTOCOL_VERSION,
-        client_capabilities=ClientCapabilities(field_meta=dict(more) if more else None),
+        client_capabilities=ClientCapabilities(field_meta=_meta(more)),
         client_info=me,
     )
     return _call(INITIALIZE, AGENT_METHODS["initialize"], params)
 
 
-def new_session(worktree: str) -> bytes:
-    """Begins a conversation in a worktree."""
+def new_session(worktree: str, more: Mapping[str, Any] | None = None) -> bytes:
+    """Begins a conversation in a worktree; ``more`` is for extensions."""
     from acp import AGENT_METHODS
     from acp.schema import NewSessionRequest
 
-    return _call(SESSION, AGENT_METHODS["session_new"], NewSessionRequest(cwd=worktree, mcp_servers=[]))
+    return _call(
+        SESSION, AGENT_METHODS["session_new"], NewSessionRequest(cwd=worktree, mcp_servers=[], field_meta=_meta(more))
+    )
 
 
-def load_session(worktree: str, conversation: str) -> bytes:
-    """Goes on with a conversation."""
+def load_session(worktree: str, conversation: str, more: Mapping[str, Any] | None = None) -> bytes:
+    """Goes on with a conversation; ``more`` is for extensions."""
     from acp import AGENT_METHODS
     from acp.schema import LoadSessionRequest
 
-    params = LoadSessionRequest(cwd=worktree, mcp_servers=[], session_id=conversation)
+    params = LoadSessionRequest(cwd=worktree, mcp_servers=[], session_id=conversation, field_meta=_meta(more))
     return _call(SESSION, AGENT_METHODS["session_load"], params)
 
 

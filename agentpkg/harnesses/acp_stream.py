@@ -17,7 +17,7 @@ from agentpkg.harnesses import acp_goose
 from agentpkg.harnesses import acp_messages as say
 from agentpkg.harnesses.acp_permission import answer, judge
 from agentpkg.harnesses.acp_usage import Usage
-from agentpkg.harnesses.base import Ask, Decided, Job, Reply, Stream, StreamEnd, json_object, output
+from agentpkg.harnesses.base import Ask, Decided, Fault, Job, Reply, Stream, StreamEnd, json_object, output
 from agentpkg.harnesses.programs import bounded, items, mapping, short, unknown, whole
 
 Said = Mapping[str, Any]
@@ -46,12 +46,17 @@ class AcpReader:
         job: its prompt, worktree, scope and conversation; None for a reader that only understands.
         mode: the mode of the agent to work in.
         also: kinds of calls that are allowed besides what the scope allows.
+        meta: what a session begins with besides, for extensions.
     """
 
-    def __init__(self, job: Job | None = None, mode: str | None = None, also: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, job: Job | None = None, mode: str | None = None, also: frozenset[str] = frozenset(),
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self._prompt, self._resume = (job.prompt, job.resume) if job else ("", None)
         self._worktree, self._scope = (job.worktree, job.scope) if job else ("/", Scope())
-        self._mode, self._also = mode, also
+        self._mode, self._also, self._meta = mode, also, meta
+        self._cap = job.allowance.get("cost_usd") if job else None
         self._model = job.model if job else None
         #: what is still to be set before the first turn
         self._wishes: list[bytes] = []
@@ -239,14 +244,14 @@ class AcpReader:
             yield SessionEvent("notice", f"agent {self._name} {info.get('version')}")
         can_load = mapping(result.get("agentCapabilities")).get("loadSession") is True
         self._loading = bool(self._resume) and can_load
-        opening = say.load_session(self._worktree, self._resume) if self._loading and self._resume else None
-        yield Reply(opening or say.new_session(self._worktree))
+        opening = say.load_session(self._worktree, self._resume, self._meta) if self._loading and self._resume else None
+        yield Reply(opening or say.new_session(self._worktree, self._meta))
 
     def _opened(self, error: Any, result: Said) -> Iterator[Found]:
         if error and self._loading:
             self._loading, self._resume = False, None
             yield SessionEvent("notice", f"a new conversation is begun: {mapping(error).get('message')}")
-            yield Reply(say.new_session(self._worktree))
+            yield Reply(say.new_session(self._worktree, self._meta))
             return
         if error:
             yield from self._failed(error)
@@ -311,7 +316,8 @@ class AcpReader:
         """How the last turn ended; an agent that went away in the middle of one has failed."""
         denials = tuple(self._denials[-100:])
         if self._end is not None and self._open <= 0:
-            return replace(self._end, usage=self._usage.told, denials=denials)
+            fault: Fault = "budget" if self._end.error and self._usage.reached(self._cap) else self._end.fault
+            return replace(self._end, fault=fault, usage=self._usage.told, denials=denials)
         text = self._complaint or "it went away in the middle of a turn"
         return replace(ends.error(text), usage=self._usage.told, denials=denials)
 

@@ -53,6 +53,10 @@ class Usage:
             else:
                 self.told[name] = money(Decimal(str(cost["amount"])) - Decimal(str(self._before.get(name, 0))))
 
+    def reached(self, cap: str | None) -> bool:
+        """Whether the money that it has told is all that it may spend; None: there is no bound."""
+        return cap is not None and Decimal(self.told.get("cost_usd", "-1")) >= Decimal(cap)
+
     def of_goose(self, update: Said, before: bool) -> None:
         """What goose tells beside the protocol: of each answer at once, and of the conversation now and then."""
         if update.get("sessionUpdate") == "message_usage" and not before:

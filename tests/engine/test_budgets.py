@@ -1,6 +1,7 @@
 """What agents may spend: stopped at the cap with nothing lost, and gone on when it is raised."""
 
 import json
+import sys
 import time
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from agentpkg.engine.supervising.plan import read_plan
 from tests.support import clis
 from tests.support.clis import agent_shop, committed
 from tests.support.engine_shop import Shop, ShopFactory
+from tests.support.matrix import points
 from tests.support.models import Fail, Hang, ModelServer, Say, Shell, Write
 
 pytestmark = pytest.mark.slow
@@ -60,7 +62,44 @@ def test_one_that_spends_past_the_budget_is_stopped_and_goes_on_when_it_is_raise
     assert shop.row("WP01").state is State.FOR_REVIEW, shop.row("WP01").reason
 
 
-@pytest.mark.parametrize("agent", [clis.claude, clis.codex])
+#: an agent that speaks ACP, commits a part of its work, tells what that has cost, and goes on without end
+_ACP = """\
+import json, pathlib, subprocess, sys
+def say(**said): print(json.dumps({"jsonrpc": "2.0", **said}), flush=True)
+def tell(**update): say(method="session/update", params={"sessionId": "c1", "update": update})
+for line in sys.stdin:
+    call = json.loads(line)
+    if call.get("method") == "initialize":
+        say(id=call["id"], result={"protocolVersion": 1, "agentInfo": {"name": "spender", "version": "1"}})
+    elif call.get("method") == "session/new":
+        say(id=call["id"], result={"sessionId": "c1"})
+    elif call.get("method") == "session/prompt":
+        wp = pathlib.Path.cwd().name[-4:].lower()
+        pathlib.Path("src", wp + ".txt").write_text("one")
+        subprocess.run(["sh", "-c", f"git add -A && git commit -qm 'feat({wp.upper()}): one'"], check=True)
+        pathlib.Path("src", wp + "b.txt").write_text("two")
+        tell(sessionUpdate="usage_update", used=10, size=100, cost={"amount": 0.03, "currency": "USD"})
+"""
+
+
+def test_money_that_an_acp_agent_tells_is_held_by_the_caps_of_package_and_feature(shops: ShopFactory) -> None:
+    definition = {"harness": "acp", "command": [sys.executable, "-c", _ACP]}
+    caps = {"package": {"cost_usd": 0.02}, "feature": {"cost_usd": 0.05}}
+    shop = agent_shop(shops, definition, settings={"budget": caps})
+    shop.package("WP02")
+    reasons = {}
+    for wp in ("WP01", "WP02"):
+        row = shop.implement(wp)
+        assert (row.state, row.reason_class, row.commits) == (State.BLOCKED, FailureClass.BUDGET, 1), row.reason
+        assert list(shop.project.ledger.entries(shop.feature, wp=wp))[-1].metadata["snapshot"]
+        reasons[wp] = str(row.reason)
+        _configure(shop, budget={"package": {"cost_usd": 0.2}, "feature": {"cost_usd": 0.05}})
+    assert "the package has used 0.03 of 0.02 USD" in reasons["WP01"]
+    assert "the feature has used 0.06 of 0.05 USD" in reasons["WP02"]
+    assert _budget(shop)["spent"]["cost_usd"] == "0.06"
+
+
+@pytest.mark.parametrize("agent", points([clis.codex], [clis.claude]))
 def test_what_was_used_counts_though_it_was_cut_off(shops: ShopFactory, model: ModelServer, agent: Any) -> None:
     look = (Shell("git status"),)
     url = model.play((Write("src/wp01.txt", "one\n"),), look, look, (Hang("stream"),))

@@ -253,3 +253,13 @@ def test_what_it_says_on_standard_error_is_its_diagnostics_once_it_speaks_the_pr
     assert err("out of memory") == err("[session/create] phase=modes durationMs=44") == ["diagnostic"]
     # what it may have died of is no line of its journal
     assert talk.reader.end(1).text == "out of memory"
+
+
+def test_an_adapter_that_watches_its_budget_itself_has_used_it_up(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, allowance={"cost_usd": "0.02"})
+    talk.begin()
+    talk.update("usage_update", used=10, size=100, cost={"amount": 0.0249, "currency": "USD"})
+    talk(id=10, error={"code": -32603, "message": "Internal error: Reached maximum budget ($0.02)"})
+    end = talk.reader.end(0)
+    assert (end.error, end.fault, end.usage) == (True, "budget", {"cost_usd": "0.0249"})
+    assert "maximum budget" in end.text
