@@ -1,6 +1,7 @@
 """How a turn of an ACP agent ended, and whose fault it was where it did not end well."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,12 @@ _SIGN_IN = -32000
 
 #: kinds of errors that the adapters of Claude Code tell: its model's provider refused, or was out of reach
 _REFUSED = ("rate_limit", "server_error", "overloaded")
+
+#: how providers refuse a key (OpenAI, Anthropic, Google), where a program passes on their words and no code
+_KEY_REFUSED = re.compile(
+    r"\bincorrect api key\b|\binvalid[ _](?:x-)?api[ _-]key\b|\bapi key not valid\b|\bauthentication_error\b",
+    re.IGNORECASE,
+)
 
 #: keys of what programs tell of an error beside its message: a name for it
 _KINDS = {"errorKind", "errorName", "reason"}
@@ -62,7 +69,7 @@ def _fault(error: Said, text: str) -> Fault:
     if refused or provider_message([text]):
         return "provider"
     signed_out = code in (_SIGN_IN, 401, 403) or data.get("errorName") == "ProviderAuthError"
-    return "environment" if signed_out else "agent"
+    return "environment" if signed_out or _KEY_REFUSED.search(text) else "agent"
 
 
 def error_text(error: Said) -> str:

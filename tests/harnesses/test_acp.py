@@ -263,3 +263,16 @@ def test_an_adapter_that_watches_its_budget_itself_has_used_it_up(tmp_path: Path
     end = talk.reader.end(0)
     assert (end.error, end.fault, end.usage) == (True, "budget", {"cost_usd": "0.0249"})
     assert "maximum budget" in end.text
+
+
+@pytest.mark.parametrize(
+    ("message", "data", "fault"),
+    [
+        ("Internal error: Incorrect API key provided: sk-1", {"errorName": "APIError"}, "environment"),
+        ("Internal error: rate limit exceeded, try again in 40s", {"errorName": "APIError"}, "provider"),
+        ("add more credits", {"reason": "credits_exhausted"}, "provider"), ("no", {"errorName": "Other"}, "agent"),
+    ],
+)  # fmt: skip
+def test_whose_an_error_is_by_what_programs_tell_of_it(message: str, data: dict[str, str], fault: str) -> None:
+    end = acp_ends.of_error({"code": -32603, "message": message, "data": data})
+    assert (end.fault, end.text) == (fault, message)
