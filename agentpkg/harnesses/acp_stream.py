@@ -76,8 +76,8 @@ class AcpReader:
         self._name, self._begun = "", False
         self._end: StreamEnd | None = None
         self._last, self._complaint = "", ""
-        #: nothing more is to be said; agents that stay all the same may be ended
-        self.finished = False
+        #: nothing more is to be said; agents that stay all the same may be ended, after some seconds
+        self.finished, self.linger = False, 5.0
 
     # ----------------------------------------------------------------- lines
 

@@ -245,7 +245,13 @@ class Counting(Protocol):
 class Finishing(Protocol):
     """A reader that knows when its agent has nothing more to do; some agents stay all the same, and are ended then."""
 
-    finished: bool
+    @property
+    def finished(self) -> bool:
+        """It has nothing more to do now; it may yet find something."""
+
+    @property
+    def linger(self) -> float:
+        """Seconds that it may stay all the same."""
 
 
 class Harness(Protocol):

@@ -27,6 +27,16 @@ _STATUS = re.compile(r"API Error: [^\n]{0,40}?\b([45]\d\d)\b")
 _COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens",
            "cache_read_input_tokens": "cached_input_tokens",
            "cache_creation_input_tokens": "cache_written_tokens"}  # fmt: skip
+_BY_MODEL = {"inputTokens": "input_tokens", "outputTokens": "output_tokens",
+             "cacheReadInputTokens": "cached_input_tokens",
+             "cacheCreationInputTokens": "cache_written_tokens"}  # fmt: skip
+
+#: how the kinds of what it lets work in the background end, where that is no command
+_AGENTS = ("agent", "workflow")
+
+#: seconds that it may stay when its turn is over: for commands in the background, as many as it lets one in the
+#: foreground run; until it is told of one that has ended; when nothing more is to come
+_COMMANDS, _NEXT, _NOTHING = 600.0, 30.0, 5.0
 
 
 def user_message(text: str) -> bytes:
@@ -49,19 +59,33 @@ class ClaudeReader:
         self._complaint = ""
         self._retry: Said = {}
         self._resets: int | None = None
-        #: what each message of the model has used, by its id; provisional
+        #: what each message of the model since the last result has used, by its id; provisional
         self._messages: dict[str, dict[str, Any]] = {}
-        #: its work is done; what it may have started in the background gets some seconds
-        self.finished = False
+        #: its turn is over; nothing more is said to it
+        self._over = self._closed = False
+        #: the kinds of what works on in the background; it begins a further turn when one of them has ended
+        self._background: tuple[str, ...] = ()
 
     @property
     def used(self) -> Mapping[str, Any]:
-        """What its result says, else what its messages said so far; money comes with a result alone."""
-        return _usage(self._result) if self._result is not None else _added(self._messages.values())
+        """What its result says, and its messages since; money comes with a result alone."""
+        told = _usage(self._result) if self._result is not None else {}
+        counts = {name: told[name] for name in _COUNTS.values() if name in told}
+        return {**told, **_added([counts, *self._messages.values()])}
+
+    @property
+    def finished(self) -> bool:
+        """Its turn is over, and no agent of its own works on."""
+        return self._over and not any(kind.endswith(_AGENTS) for kind in self._background)
+
+    @property
+    def linger(self) -> float:
+        """Commands in the background may be tests that it waits for, or a server that never ends."""
+        return _COMMANDS if self._background else _NOTHING if self._closed else _NEXT
 
     def instruct(self, text: str) -> Reply | None:
         """A word of the user's, which it hears at its next call of the model."""
-        return None if self.finished else Reply(user_message(text))
+        return None if self._closed else Reply(user_message(text))
 
     def decided(self, decided: Decided) -> Sequence[SessionEvent | Reply]:
         """The answer to a request for permission."""
@@ -84,22 +108,36 @@ class ClaudeReader:
             case "system":
                 yield from self._system(said)
             case "assistant":
+                self._over = self._over and _parent(said)
                 yield from self._assistant(mapping(said.get("message")))
             case "user":
                 yield from self._user(mapping(said.get("message")))
             case "result":
-                self._result, self.finished = said, True
-                yield SessionEvent("usage", _usage_line(said), _usage(said))
-                # it answers what it was told meanwhile, and ends
-                yield Reply(b"", close=True)
+                yield from self._ended_turn(said)
             case "rate_limit_event":
                 yield self._rate_limit(mapping(said.get("rate_limit_info")))
             case kind:
                 yield unknown(said, str(kind))
 
+    def _ended_turn(self, said: Said) -> Iterator[SessionEvent | Reply]:
+        self._result, self._over = said, True
+        self._messages.clear()
+        yield SessionEvent("usage", _usage_line(said), _usage(said))
+        if self._background:
+            what = ", ".join(self._background)
+            yield SessionEvent("notice", f"its turn is over; it waits for what it has started: {what}")
+        else:
+            # it answers what it was told meanwhile, and ends
+            self._closed = True
+            yield Reply(b"", close=True)
+
     def _system(self, said: Said) -> Iterator[SessionEvent]:
         kind = said.get("subtype")
-        if kind == "init":
+        if kind == "background_tasks_changed":
+            self._background = tuple(str(mapping(task).get("task_type")) for task in items(said.get("tasks")))
+            yield unknown(said, f"system/{kind}")
+        elif kind == "init":
+            self._over = False
             data = {
                 "conversation": str(said.get("session_id")),
                 "model": str(said.get("model")),
@@ -150,7 +188,7 @@ class ClaudeReader:
         """The last ``result`` decides, by its error flag; its subtype says ``success`` of errors too."""
         if self._result is None:
             return self._without_result(exit_code)
-        said = self._result
+        said, used = self._result, self.used
         failed = said.get("is_error") is not False
         text = str(said.get("result") or "") or _why(said)
         denials = tuple(_denial(mapping(one)) for one in items(said.get("permission_denials")))
@@ -158,7 +196,7 @@ class ClaudeReader:
         if said.get("subtype") == "error_max_budget_usd":
             fault = "budget"
         return StreamEnd(
-            error=failed, text=short(text), usage=_usage(said), denials=denials, fault=fault,
+            error=failed, text=short(text), usage=used, denials=denials, fault=fault,
             retry_after=self._wait(text) if fault == "provider" else None,
         )  # fmt: skip
 
@@ -208,14 +246,22 @@ def _denial(one: Said) -> str:
     return short(f"{one.get('tool_name')} {telling(mapping(one.get('tool_input')))}".strip(), 300)
 
 
+def _parent(said: Said) -> bool:
+    """A line of an agent that it has started, not of its own."""
+    return bool(said.get("parent_tool_use_id"))
+
+
 def _usage(said: Said) -> dict[str, Any]:
-    usage: dict[str, Any] = _counts(mapping(said.get("usage")))
+    models = list(map(mapping, mapping(said.get("modelUsage")).values()))
+    # by model it counts all of the session, with its agents; without, its last turn alone
+    each = [{name: whole(one.get(key)) for key, name in _BY_MODEL.items() if key in one} for one in models]
+    usage: dict[str, Any] = _added(each) or _counts(mapping(said.get("usage")))
     if said.get("total_cost_usd") is not None:
         usage["cost_usd"] = money(said["total_cost_usd"])
     if "num_turns" in said:
         usage["turns"] = whole(said["num_turns"])
-    models = list(mapping(said.get("modelUsage")))
-    return {**usage, "model": str(models[0])} if models else usage
+    names = list(mapping(said.get("modelUsage")))
+    return {**usage, "model": str(names[0])} if names else usage
 
 
 def _counts(said: Said) -> dict[str, Any]:

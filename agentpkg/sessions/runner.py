@@ -156,10 +156,6 @@ class _Gauge:
         return self.last
 
 
-#: seconds that an agent may stay once its reader knows that it has nothing more to do
-_LINGER = 5.0
-
-
 class _Session:
     """One run in progress."""
 
@@ -199,9 +195,11 @@ class _Session:
 
     def _lingers(self, now: float) -> bool:
         """Whether an agent that has nothing more to do stays for too long."""
-        if self.done_since is None and isinstance(self.reader, Finishing) and self.reader.finished:
-            self.done_since = now
-        return self.done_since is not None and now - self.done_since >= _LINGER
+        if not isinstance(self.reader, Finishing) or not self.reader.finished:
+            self.done_since = None
+            return False
+        self.done_since = now if self.done_since is None else self.done_since
+        return now - self.done_since >= self.reader.linger
 
     def look_back(self, limits: Sequence[Limit]) -> None:
         """The last look at the limits, when all of it is dead: what was used between two looks counts too."""

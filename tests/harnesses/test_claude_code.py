@@ -99,6 +99,37 @@ def test_an_instruction_is_a_message_of_the_users_until_its_work_is_done() -> No
     assert reader.instruct("Too late.") is None
 
 
+def test_its_turn_is_not_its_end_while_something_works_on_in_the_background() -> None:
+    reader = ClaudeReader()
+
+    def told(**said: Any) -> list[bool]:
+        return [one.close for one in reader.feed("stdout", json.dumps(said)) if isinstance(one, Reply)]
+
+    def works(*kinds: str) -> None:
+        told(type="system", subtype="background_tasks_changed", tasks=[{"task_type": kind} for kind in kinds])
+
+    def ends(tokens: int) -> list[bool]:
+        counts = {"m": {"inputTokens": tokens, "outputTokens": 1}, "n": {"inputTokens": 1}}
+        return told(type="result", is_error=False, usage={"input_tokens": 1}, modelUsage=counts)
+
+    works("local_agent", "local_bash")
+    assert ends(10) == []
+    assert (reader.finished, reader.instruct("Hear.") is None) == (False, False)
+    told(type="assistant", parent_tool_use_id="t1", message={"id": "1", "usage": {"input_tokens": 5}})
+    works("local_bash")
+    # tests that it waits for, or a server that never ends
+    assert (reader.finished, reader.linger) == (True, 600)
+    works()
+    assert (reader.finished, reader.linger) == (True, 30)
+    told(type="system", subtype="init")
+    assert reader.finished is False
+    assert reader.used == {"input_tokens": 16, "output_tokens": 1, "model": "m"}
+    assert ends(20) == [True]
+    assert (reader.finished, reader.linger) == (True, 5)
+    # all of the session's, by model; its own `usage` is that of the last turn
+    assert reader.end(0).usage == {"input_tokens": 21, "output_tokens": 1, "model": "m"}
+
+
 def test_a_flag_that_this_version_lacks_is_said() -> None:
     end = _end(exit_code=1, stderr="error: unknown option '--setting-sources'")
     assert end.error is True
