@@ -16,9 +16,7 @@ Said = Mapping[str, Any]
 
 _OLD_FLAG = re.compile(r"unknown option '?(--[\w-]+)'?")
 _LIMIT_UNTIL = re.compile(r"limit reached\|(\d{9,})")
-_LIMITS = re.compile(
-    r"(?:usage|session|weekly) limit|hit your limit|unable to connect to api|connection (?:error|dropped)", re.I
-)
+_LIMITS = re.compile(r"(?:usage|session|weekly|hour) limit|hit your limit", re.IGNORECASE)
 _SIGN_IN = re.compile(r"not logged in|invalid api key|run /login|failed to authenticate|oauth token", re.IGNORECASE)
 
 #: ``API Error: 529 Overloaded``, ``API Error: Request rejected (429)``; the status field is empty after some retries

@@ -9,7 +9,9 @@ the plain sentences that command line clients make of them. Anything else is the
 import math
 import re
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _KNOWN = re.compile(
     r"\b(?:http|status|error|code)[\s:/\w.]{0,20}\b(?:429|529)\b"
@@ -22,7 +24,9 @@ _KNOWN = re.compile(
     r"|\bexceeded your (?:current )?(?:quota|usage limit|rate limit)\b"
     r"|\b(?:out of|exceeded|exhausted) (?:quota|credits)\b|\bquota (?:was |has been |is )?(?:exceeded|exhausted)\b"
     r"|\bcredit balance is too low\b"
-    r"|\bmodel is (?:currently |temporarily )?overloaded\b",
+    r"|\bmodel is (?:currently |temporarily )?overloaded\b"
+    r"|\bAPI Error: (?:Unable to connect to API|Connection (?:error|dropped|lost|to the API was lost))\b"
+    r"|\bAPI returned an empty or malformed response\b",
     re.IGNORECASE,
 )
 
@@ -43,6 +47,17 @@ _AFTER = re.compile(
     r"|\bretry[- _]after[\"']?\s*[:=]\s*[\"']?(?P<date>[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} [\d:]{8} GMT)",
     re.IGNORECASE,
 )
+#: as clients say it to people: ``resets 3am (UTC)``, ``try again at 1:38 AM``, ``… at Dec 3rd, 2026 1:38 AM``
+_CLOCK = re.compile(
+    r"\b(?:resets?|try again|available again)(?: at| on)? "
+    r"(?:(?P<month>[A-Z][a-z]{2})[a-z]* (?P<day>\d{1,2})(?:st|nd|rd|th)?"
+    r"(?:,? (?P<year>\d{4}))?,?(?: at)? )?(?P<hour>1[0-2]|0?[1-9])(?::(?P<minute>[0-5]\d))? ?(?P<half>[ap])\.?m\b"
+    r"(?:\.? \((?P<zone>[A-Za-z][\w/+-]{1,40})\))?",
+    re.IGNORECASE,
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+#: a time of day that was a moment ago is not tomorrow's
+_JUST_NOW = timedelta(minutes=15)
 #: seconds; whoever says more than a week means something else
 _LONGEST = 7 * 24 * 3600
 
@@ -55,11 +70,32 @@ def retry_after(lines: Iterable[str], now: float) -> int | None:
     """
     found = None
     for line in lines:
-        for told in _AFTER.finditer(line):
-            seconds = _until(told["date"], now) if told["date"] else float(told["seconds"] or told["more"])
+        after = [_until(told["date"], now) if told["date"] else float(told["seconds"] or told["more"])
+                 for told in _AFTER.finditer(line)]  # fmt: skip
+        for seconds in (*after, *(_until_clock(told, now) for told in _CLOCK.finditer(line))):
             if seconds is not None and 0 <= seconds <= _LONGEST:
                 found = math.ceil(seconds)
     return found
+
+
+def _until_clock(told: re.Match[str], now: float) -> float | None:
+    """Until a time of day: the next one where no day is told, in the zone that is told, else in this machine's."""
+    try:
+        here = datetime.fromtimestamp(now, ZoneInfo(told["zone"])) if told["zone"] else _local(now)
+        hour = int(told["hour"]) % 12 + (12 if told["half"] in "pP" else 0)
+        then = here.replace(hour=hour, minute=int(told["minute"] or 0), second=0, microsecond=0)
+        if told["month"]:
+            month = _MONTHS.index(told["month"].title()) + 1
+            then = then.replace(year=int(told["year"] or here.year), month=month, day=int(told["day"]))
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return None
+    if then < here - _JUST_NOW and not told["year"]:
+        then += timedelta(days=365 if told["month"] else 1)
+    return max(0.0, then.timestamp() - now)
+
+
+def _local(now: float) -> datetime:
+    return datetime.fromtimestamp(now).astimezone()
 
 
 def _until(date: str, now: float) -> float | None:

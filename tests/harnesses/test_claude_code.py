@@ -80,6 +80,9 @@ def test_usage_and_denials_come_from_the_result() -> None:
         ("API Error: 529 Overloaded", 529, "provider"), ("API Error: Repeated 529 Overloaded errors.", None,
          "provider"), ("Failed to authenticate. API Error: 401 bad key", 401, "environment"), ("Not logged in", None,
          "environment"), ("API Error: Unable to connect to API (ConnectionRefused)", None, "provider"),
+        ("API Error: Connection to the API was lost (ECONNRESET). This is usually temporary", None, "provider"),
+        ("API Error: Connection lost mid-response. The response above may be incomplete.", None, "provider"),
+        ("API Error: API returned an empty or malformed response (HTTP 200) — check for a proxy", None, "provider"),
         ("Claude AI usage limit reached|1999999999", None, "provider"), ("API Error: 400 nope", 400, "agent"),
     ],
 )  # fmt: skip

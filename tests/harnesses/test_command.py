@@ -125,6 +125,14 @@ def test_a_provider_is_not_blamed_for_what_went_well_or_was_said_long_before() -
         ("retry-after-ms: 1500", None),
         ("Retry-After: 99999999", None),
         ("tests/test_retry_after.py::test_3 FAILED", None),
+        ("5-hour limit reached ∙ resets 3am (UTC)", 3 * 3600 - 10),
+        ("You've hit your session limit · resets 11:30pm (America/New_York)", (4 * 60 + 30) * 60 - 10),
+        ("or try again at Jan 2nd, 1970 12:05 AM.", 86400 + 300 - 10),
+        # the moment that it says has just come
+        ("resets 12am (UTC)", 0),
+        ("resets Feb 3, 3am (UTC)", None),
+        ("resets 3am (Mars/Base)", None),
+        ("it resets 3 amplifiers", None),
     ],
 )
 def test_when_a_provider_serves_again_is_read_from_what_it_says(line: str, seconds: int | None) -> None:
