@@ -25,6 +25,7 @@ _DIFF = 120_000
 #: findings that are kept
 _MOST = 100
 
+_REFUSAL = re.compile(r'"verdict"\s*:\s*"request_changes"')
 _BLOCK = re.compile(r"^[ \t]*`{3,}json[ \t]*\r?\n(.*?)^[ \t]*`{3,}[ \t\r]*$", re.MULTILINE | re.DOTALL | re.IGNORECASE)
 
 
@@ -174,8 +175,7 @@ def read(said: str, candidate: str) -> Answer:
     Raises:
         Unreadable: there is none, it is about another candidate, or an approval after words that were none.
     """
-    *before, last = _objects(said)
-    found = _object(last)
+    found = _object(_last(said))
     if found is None:
         raise Unreadable("its last words hold no JSON object")
     try:
@@ -186,20 +186,19 @@ def read(said: str, candidate: str) -> Answer:
         raise Unreadable(f"its verdict does not fit the schema: {where}: {first['msg']}") from None
     if answer.candidate != candidate:
         raise Unreadable(f"its verdict is about {one_line(answer.candidate, 60)}, not about the candidate")
-    told = [(_object(text) or {}).get("verdict") for text in before]
-    if answer.verdict == "approve" and "request_changes" in told:
+    if answer.verdict == "approve" and _REFUSAL.search(said):
         raise Unreadable("it gives two verdicts that differ")
     return answer
 
 
-def _objects(said: str) -> list[str]:
-    """What may be an answer, the last one last: the blocks of JSON, else all from the first brace to the last."""
+def _last(said: str) -> str:
+    """What may be an answer: the last block of JSON, else all from the first brace to the last."""
     blocks = list(_BLOCK.finditer(said))
     if not blocks:
-        return [said[said.find("{") : said.rfind("}") + 1]]
-    # another answer behind them, without a fence or cut off
+        return said[said.find("{") : said.rfind("}") + 1]
+    # another answer behind it, without a fence or cut off
     rest = said[blocks[-1].end() :]
-    return [block[1] for block in blocks] + ([rest[rest.find("{") :]] if '"verdict"' in rest else [])
+    return rest[rest.find("{") :] if '"verdict"' in rest else str(blocks[-1][1])
 
 
 def _object(text: str) -> Mapping[str, Any] | None:

@@ -43,6 +43,7 @@ def test_the_prompt_keeps_the_authors_words_within_fences() -> None:
         (_said() + '```json\n{"verdict": "request_ch', "no JSON"), (_said() + "```json\n{broken}\n```", "no JSON"),
         (_said() + f"I do not agree: {json.dumps(GOOD)[:90]}", "no JSON"),
         (_said(verdict="request_changes") + _said(), "two verdicts"),
+        (json.dumps({**GOOD, "verdict": "request_changes"}) + _said(), "two verdicts"),
         (_said().replace('"verdict"', '"verdict": "request_changes", "verdict"'), "no JSON"),
     ],
 )  # fmt: skip
