@@ -37,21 +37,17 @@ def _convention(context: ReviewContext, commits: list[Commit]) -> Finding:
 
 def _texts(commits: list[Commit]) -> list[Finding]:
     """Messages and names that would do something to whoever reads them, or say what agentpkg alone says."""
-    acting = [_told(c) for c in commits if _ACTS.search(_shown(c))]
-    anchors = [_told(c) for c in commits if _ANCHOR.search(c.message)]
-    found = ((acting, "have control characters in message or name"), (anchors, "carry agentpkg's trailer Audit-Hash"))
+    shown = [(_told(c), c.shown) for c in commits]
+    acting = [told for told, texts in shown if any(map(_ACTS.search, texts))]
+    anchors = [told for told, texts in shown if any(map(_ANCHOR.search, texts))]
+    unread = [told for told, texts in shown if len(texts) < 2]
+    found = (
+        (acting, "have control characters in message or name"), (anchors, "carry agentpkg's trailer Audit-Hash"),
+        (unread, "name an encoding that cannot be read here"),
+    )  # fmt: skip
     return [
         Finding(GOVERNANCE, "commit texts", "fail", f"{named(bad)} {what}", {"bad": bad}) for bad, what in found if bad
     ]
-
-
-def _shown(commit: Commit) -> str:
-    """What git shows of a commit, which it takes out of the encoding that the commit names."""
-    whole = "\n".join((commit.author, commit.committer, commit.message))
-    try:
-        return whole.encode("utf-8", "surrogateescape").decode(commit.encoding, "replace")
-    except (LookupError, ValueError):
-        return whole
 
 
 def _identity(context: ReviewContext, commits: list[Commit]) -> Finding:

@@ -77,7 +77,10 @@ def _take(out: Contents, links: set[str], sha: str, kind: str, data: "_Part", fi
         out.pieces[sha] = out.pieces.get(sha, frozenset()) | pieces
     # a commit that does not begin here is one of many megabytes: left out, which refuses it
     if kind == "commit" and data.last and data.bytes.startswith(b"tree "):
-        out.commits[sha] = parse_commit(sha, data.bytes)
+        out.commits[sha] = commit = parse_commit(sha, data.bytes)
+        # git shows it in another encoding than it is written in
+        if name is None and (name := find.find("\n".join(commit.shown[1:]).encode("utf-8", "surrogateescape"))):
+            out.secrets[sha] = name
     if sha in links:
         fits = data.last and 0 < len(data.bytes) <= _LONGEST_LINK and b"\0" not in data.bytes
         out.links[sha] = os.fsdecode(data.bytes) if fits else None

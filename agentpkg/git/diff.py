@@ -64,6 +64,18 @@ class Commit:
         """The first line of the message."""
         return self.message.lstrip("\n").partition("\n")[0]
 
+    @property
+    def shown(self) -> list[str]:
+        """What git may show of names and message: as they are, and taken out of the encoding that the commit names.
+
+        git shows the first where the second fails; there is no second where nobody here knows the encoding.
+        """
+        whole = "\n".join((self.author, self.committer, self.message))
+        try:
+            return [whole, whole.encode("utf-8", "surrogateescape").decode(self.encoding, "replace")]
+        except (LookupError, ValueError):
+            return [whole]
+
 
 def changed_paths(git: Git, old: str, new: str, *, sizes: bool = True) -> list[Change]:
     """What differs between two commits or trees, sorted by path as git does.

@@ -224,7 +224,9 @@ def test_a_sessions_commits_in_a_persons_name_fail_and_the_persons_own_do_not(sc
 @pytest.mark.parametrize(
     ("message", "encoding", "said"),
     [("feat(WP01): \x1b[2Jx", "utf-8", "control characters"), ("feat(WP01): a\u202eb", "utf-8", "control characters"),
-     ("feat(WP01): +ABs-", "UTF-7", "control characters"), ("feat(WP01): a\n\naudit-hash: 00", "utf-8", "Audit-Hash"),
+     ("feat(WP01): +ABs-", "UTF-7", "control characters"), ("feat(WP01): &ABs-", "UTF-7-IMAP", "cannot be read"),
+     ("feat(WP01): odd \x1b", "UTF-16", "control characters"), ("feat(WP01): a\n\n+AEE-udit-hash: 0", "UTF-7", "Audit"),
+     ("feat(WP01): a\n\naudit-hash: 00", "utf-8", "Audit-Hash"),
      ("feat(WP01): grüße 👩\u200d💻\n\n\tAudit-Hash is a trailer", "utf-8", "")],
 )  # fmt: skip
 def test_texts_that_act_on_their_reader_fail(scratch: ScratchFactory, message: str, encoding: str, said: str) -> None:

@@ -331,7 +331,10 @@ def test_a_secret_is_refused_and_named_but_not_told(session: Session, where: str
     if where == "blob":
         session.commit({"src/s.py": f"token = '{SECRET}'\n"})
     elif where == "message":
-        session.commit({"src/s.py": "x"}, f"feat(WP02): {SECRET}")
+        # as git shows it; its bytes are other ones
+        said = session.worktree.parent / "said"
+        said.write_bytes(f"feat(WP02): {SECRET}\n".encode("cp500"))
+        session.plumb("-c", "i18n.commitEncoding=IBM500", "commit", "-q", "--allow-empty", "-F", str(said))
     elif where == "name":
         session.commit({f"src/{SECRET}.py": "x"})
     elif where == "author":
