@@ -10,16 +10,17 @@ import codecs
 import lzma
 import re
 import zlib
-from base64 import a85encode, b64decode, b85encode
+from base64 import a85encode, b64decode, b64encode, b85encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
+from unicodedata import normalize
 from zipfile import BadZipFile, ZipFile
 
 from agentpkg.secrets.controls import strip_controls
-from agentpkg.secrets.patterns import SHORTEST, nested_patterns, patterns
+from agentpkg.secrets.patterns import SHORTEST, aligned, nested_patterns, patterns
 
 #: a piece of a value: the secret's name, and where in the value it begins
 Piece = tuple[str, int]
@@ -34,6 +35,17 @@ _DIGITS = bytes(range(ord("0"), ord("9") + 1))
 _OTHERS = bytes(one for one in range(256) if one > 127 or not chr(one).isalnum())
 _NO_DIGITS = bytes(one for one in range(256) if one not in _DIGITS)
 _LOWER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz")
+
+_BASE10 = "0123456789"
+_BASE36 = _BASE10 + "abcdefghijklmnopqrstuvwxyz"
+#: as bitcoin has it: without 0, O, I and l
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+#: from the letters of base64 to those of uuencode
+_UU = str.maketrans(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "`" + "".join(map(chr, range(33, 96)))
+)
+#: how letters and digits begin that look like others: full width, enclosed, mathematical
+_LOOKALIKE = re.compile(rb"\xef[\xbc\xbd]|\xe2[\x92\x93]|\xf0\x9d|\xf0\x9f\x84")
 
 #: how often what was unpacked is unpacked again, and bytes that are given to an unpacker at once
 _DEPTH, _STEP = 3, 1 << 16
@@ -132,8 +144,22 @@ def _disguised(value: str) -> Iterator[bytes]:
     # without the group that depends on what follows
     whole = _bytes(value)[: len(_bytes(value)) // 4 * 4]
     yield from (b85encode(whole), a85encode(whole))
+    number = int.from_bytes(_bytes(value), "big")
+    yield from (_in_digits(number, digits) for digits in (_BASE10, _BASE36, _BASE58))
+    for one in aligned(_bytes(value), 6, b64encode):
+        yield one.translate(_UU).encode()
+        yield one[::-1].encode()
+    yield _bytes(value).hex()[::-1].encode()
     # both orders of UTF-16, since the first and the last zero are left off
     yield value.encode("utf-16-le", "surrogatepass")[:-1]
+
+
+def _in_digits(number: int, digits: str) -> bytes:
+    out = ""
+    while number:
+        number, rest = divmod(number, len(digits))
+        out = digits[rest] + out
+    return out.encode()
 
 
 def _bytes(text: str) -> bytes:
@@ -171,6 +197,8 @@ def _layers(data: bytes, left: _Left) -> Iterator[bytes]:
     escaped = b"\n".join(data[max(0, begin - _AROUND) : end + _AROUND] for begin, end in runs)
     if escaped:
         yield _ESCAPED.sub(_unescaped, escaped)
+    if _LOOKALIKE.search(data):
+        yield normalize("NFKC", data.decode("utf-8", "replace")).encode()
     for found in _PACKED.finditer(data):
         if left.tries <= 0 or left.bytes <= 0:
             break

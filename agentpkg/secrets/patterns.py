@@ -18,13 +18,14 @@ _SHORTEST_HALF, _LONGEST_HALVED = 8, 256
 
 
 def patterns(value: str) -> frozenset[str]:
-    """``value`` plain, reversed, in hex, ``\\xNN``, URL, JSON and HTML escapes, base64 and base32.
+    """``value`` plain, reversed, spaced, in hex, as character codes, URL, JSON and HTML escapes, base64 and base32.
 
     Base64 comes at three alignments and base32 at five, since the value may lie anywhere in what was encoded; the
     characters that depend on its neighbours are left off.
     """
     raw = value.encode("utf-8", "surrogateescape")
-    found = {value, value[::-1], html.escape(value), *_hex(raw), *_url(raw), *_json(value), *_based(raw)}
+    found = {value, value[::-1], " ".join(value), html.escape(value)}
+    found |= {*_hex(raw), *_codes(raw), *_url(raw), *_json(value), *_based(raw)}
     return frozenset(pattern for pattern in found if len(pattern) >= SHORTEST)
 
 
@@ -34,9 +35,9 @@ def nested_patterns(value: str) -> frozenset[str]:
     once = [
         value[::-1].encode("utf-8", "surrogateescape"),
         raw.hex().encode(),
-        *(one.encode() for one in _inner(raw, 6, base64.b64encode)),
+        *(one.encode() for one in aligned(raw, 6, base64.b64encode)),
     ]
-    return frozenset(twice for one in once for twice in _inner(one, 6, base64.b64encode) if len(twice) >= SHORTEST)
+    return frozenset(twice for one in once for twice in aligned(one, 6, base64.b64encode) if len(twice) >= SHORTEST)
 
 
 def line_patterns(value: str) -> frozenset[str]:
@@ -65,6 +66,12 @@ def _hex(raw: bytes) -> Iterator[str]:
         yield "".join(f"%{pair}" for pair in pairs)
 
 
+def _codes(raw: bytes) -> Iterator[str]:
+    yield from (joint.join(map(str, raw)) for joint in (" ", ",", ", "))
+    yield from (joint.join(f"0x{byte:02x}" for byte in raw) for joint in (" ", ",", ", "))
+    yield from ("".join(form % byte for byte in raw) for form in ("\\%03o", "=%02X", "&#%d;"))
+
+
 def _url(raw: bytes) -> Iterator[str]:
     for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         yield encoded
@@ -84,15 +91,15 @@ def _json(value: str) -> Iterator[str]:
 
 
 def _based(raw: bytes) -> Iterator[str]:
-    for inner in _inner(raw, 6, base64.b64encode):
+    for inner in aligned(raw, 6, base64.b64encode):
         yield inner
         yield inner.translate(str.maketrans("+/", "-_"))
-    for inner in _inner(raw, 5, base64.b32encode):
+    for inner in aligned(raw, 5, base64.b32encode):
         yield inner
         yield inner.lower()
 
 
-def _inner(raw: bytes, bits: int, encode: Callable[[bytes], bytes]) -> Iterator[str]:
+def aligned(raw: bytes, bits: int, encode: Callable[[bytes], bytes]) -> Iterator[str]:
     """The characters that ``raw`` alone decides, at each place that it may have in a group.
 
     Args:

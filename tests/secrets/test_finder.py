@@ -1,6 +1,7 @@
 """Values in disguise, packed and in pieces, as an agent could commit them; and what only looks like one."""
 
 import base64
+import binascii
 import bz2
 import codecs
 import gzip
@@ -54,6 +55,12 @@ SHAPES = {
     "a zip in gzip": gzip.compress(_zipped()),
     "gzip in a zip": _zipped(gzip.compress(RAW)),
     "zlib in an image": b"\x89PNG\r\n\x1a\n\0\0\0\x30zTXtk\0\0" + zlib.compress(RAW) + b"crc.",
+    "a number": str(int.from_bytes(RAW, "big")).encode(),
+    "a hex number": f"{int.from_bytes(RAW, 'big'):X}".encode(),
+    "uuencoded": binascii.b2a_uu(b"k=" + RAW),
+    "base64 backwards": base64.b64encode(RAW)[::-1],
+    "full width": "".join(chr(ord(one) + 0xFEE0) for one in VALUE).encode(),
+    "mathematical": "".join(chr(0x1D400 + ord(c) - 65) if c.isupper() else c for c in VALUE).encode(),
     "base85": base64.b85encode(RAW + b"\n"),
     "ascii85": base64.a85encode(RAW + b"\n"),
     "half of it percent-encoded": "".join(c if n % 2 else f"%{ord(c):02x}" for n, c in enumerate(VALUE)).encode(),
