@@ -8,11 +8,11 @@ reaches the repository's objects or refs, and nothing an agent made is thrown aw
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from agentpkg.files import remove_tree
+from agentpkg.files import remove_tree, write_atomic
 from agentpkg.git.control import keep_bare, mirror
 from agentpkg.git.discover import Repository, read_small
 from agentpkg.git.repo import Git
@@ -100,14 +100,25 @@ def plain_names(folder: Path, *, folders: bool) -> list[str]:
 
 def _take_refs(repo: Repository, git: Git, private: Path) -> None:
     """Takes over every ref that is not just the repository's own, and whose object is there."""
-    listed = repo.git.text("for-each-ref", "--format=%(refname) %(objectname)").split("\n")
-    found = {name: sha for name, sha in _refs(private).items() if f"{name} {sha}" not in set(listed)}
+    known = set(repo.git.text("for-each-ref", "--format=%(refname) %(objectname)").split("\n"))
+    found = {name: sha for name, sha in _refs(private).items() if f"{name} {sha}" not in known}
     asked = "".join(f"{sha}\n" for sha in found.values()).encode()
     answers = git.text("cat-file", "--batch-check=%(objectname)", stdin=asked).split("\n")
     there = [(name, sha) for (name, sha), answer in zip(found.items(), answers, strict=False) if answer == sha]
-    lines = "".join(f"update {BRANCHES}/{name.removeprefix('refs/')}\0{sha}\0\0" for name, sha in there)
-    if lines:
-        git.run("update-ref", "--stdin", "-z", stdin=lines.encode("utf-8", "surrogateescape"))
+    if there:
+        _pack(git.git_dir / "packed-refs", {f"{BRANCHES}/{name.removeprefix('refs/')}": sha for name, sha in there})
+
+
+def _pack(file: Path, refs: Mapping[str, str]) -> None:
+    """Writes refs into the one file that holds them all: as many as an agent likes, whatever their names are.
+
+    git would make a file of each, and none at all where the name of one is a folder in that of another.
+    """
+    lines = (read_small(file, 2 * _PACKED_LIMIT) or b"").split(b"\n")
+    known = {name: sha for sha, _, name in (line.partition(b" ") for line in lines) if _ID.fullmatch(sha)}
+    merged = known | {os.fsencode(name): sha.encode() for name, sha in refs.items()}
+    text = b"".join(merged[name] + b" " + name + b"\n" for name in sorted(merged))
+    write_atomic(file, b"# pack-refs with: sorted \n" + text, sync=True)
 
 
 def _refs(private: Path) -> dict[str, str]:

@@ -73,6 +73,9 @@ def test_sealing_keeps_objects_and_refs_and_drops_everything_else(made: Package)
     kept = commit(made.worktree, {"b": "b\n"}, "feat(WP02): b")
     git(made.worktree, "branch", "mine")
     git(made.worktree, "pack-refs", "--all")
+    # which no git would make: the name of one is a folder of the other
+    with (private / "packed-refs").open("a") as packed:
+        packed.write(f"{kept} refs/heads/mine/too\n")
     write(made.worktree, {"a": "stashed\n"})
     git(made.worktree, "stash", "-q")
     (private / "hooks/post-checkout").write_text("evil")
@@ -83,7 +86,8 @@ def test_sealing_keeps_objects_and_refs_and_drops_everything_else(made: Package)
     assert seal(made.repo, made.session / "git", made.session) == sealed
     assert not private.exists()
     refs = git(sealed, "--git-dir=.", "for-each-ref", "--format=%(refname)").splitlines()
-    assert refs == [f"refs/session/heads/{BRANCH}", "refs/session/heads/mine", "refs/session/stash"]
+    heads = [f"refs/session/heads/{name}" for name in (BRANCH, "mine", "mine/too")]
+    assert refs == [*heads, "refs/session/stash"]
     assert git(sealed, "--git-dir=.", "cat-file", "-t", kept) == "commit"
     assert not (sealed / "hooks").exists()
     assert not list(sealed.rglob("link"))
