@@ -203,6 +203,34 @@ def test_what_only_looks_odd_does_not(honest: list[FileChange]) -> None:
     assert set(odd(*honest).values()) <= {"odd"}
 
 
+@pytest.mark.parametrize(
+    ("path", "command", "owned", "weight"),
+    [
+        ("src/app.py", "python -m py_compile src/app.py && ruff check src/app.py; test -f src/app.py", (), None),
+        ("src/app.py", "python src/app.py", ("src/**",), "odd"), ("src/app.py", "acceptance src/app.py", (), "odd"),
+        ("src/app.py", "python src/app.py", ("**",), "doubtful"),
+        ("scripts/lint.py", "cd . && python scripts/lint.py", ("scripts/**",), "doubtful"),
+        ("scripts/lint.py", "acceptance scripts/lint.py", (), "doubtful"),
+        ("scripts/lint.py", "python ./scripts/lint.py", ("scripts/lint.py",), "odd"),
+        ("strict.toml", "ruff check --config strict.toml src", (), "doubtful"),
+    ],
+)  # fmt: skip
+def test_what_a_check_runs_is_an_examiner_or_what_is_examined(
+    path: str, command: str, owned: tuple[str, ...], weight: str | None
+) -> None:
+    chosen = Patterns([pattern for pattern in owned if pattern != "**"])
+    plan = Intent(named=Patterns([one for one in owned if "*" not in one]), chosen=chosen)
+    acceptance = [command] if command.startswith("acceptance") else []
+    found = surroundings.odd([change(path, "", "1\n")], plan, [command], acceptance)
+    assert [one.weight for one in found] == ([weight] if weight else [])
+    if weight == "doubtful":
+        for old, status in ((None, "fail"), (Attempt(None), "fail"), (Attempt(False), "fail"), (Attempt(True), "warn")):
+            # what tests say is nothing to a check that runs something else
+            tried = Tried(old_tests=Attempt(True), old_scripts=old)
+            told = judgement.findings(found, tests.read([]), tried, Integrity())
+            assert told[0].status == status
+
+
 def test_a_rewriting_is_decided_by_the_old_tests_on_the_new_code() -> None:
     rewritten = change(PATH, BEFORE, PARAMETRISED)
     (one,) = tests.odd(tests.read([rewritten]), [rewritten], Intent())

@@ -97,3 +97,21 @@ def test_scripts_that_a_command_starts_come_from_the_target(scratch: ScratchFact
     assert overridden(context, "sh run.sh && ./ci/test -v") == {"ci/test": True, "run.sh": True}
     assert overridden(context, "python -m pytest") == {}
     assert overridden(owning(context, owned_files=("ci/**",)), "sh run.sh; ./ci/test") == {"run.sh": True}
+
+
+def test_nobody_brings_caches_and_installed_code_only_who_owns_it(scratch: ScratchFactory) -> None:
+    byte_code, library = "src/__pycache__/a.cpython-311.pyc", ".venv/bin/python"
+    context = scene(scratch(), {byte_code: "of another source", library: "exit 0", ".npmrc": "script-shell=true\n"})
+    assert overridden(context) == {".npmrc": False, byte_code: False, library: False}
+    assert overridden(owning(context, owned_files=("**",))) == {byte_code: False}
+
+
+def test_a_check_whose_script_the_package_changes_also_has_to_pass_with_the_targets(
+    scratch: ScratchFactory, tmp_path: Path
+) -> None:
+    lint = "import sys\n\nsys.exit('bad' in open('a.txt').read())\n"
+    repo = scratch({"tools/lint.py": lint, "a.txt": "good\n"})
+    for text, verdict_ in (("better\n", Verdict.APPROVED), ("bad\n", Verdict.CHANGES_REQUESTED)):
+        change = {"tools/lint.py": lint.replace("sys.exit(", "print("), "a.txt": text}
+        context = scene(repo, change, checks=checks(f"{sys.executable} tools/lint.py"))
+        assert verdict(run_all(context, store(tmp_path))) is verdict_

@@ -43,12 +43,14 @@ class Intent:
 
     Attributes:
         words: title, body and referenced requirements, in lower case.
-        owned: ``owned_files``; ``named`` the deliverables, and patterns that name a file or folder of their own.
+        owned: ``owned_files``; ``named`` the deliverables, and patterns that name a file or folder of their own;
+            ``chosen`` these and patterns that say more than "everything".
     """
 
     words: str = ""
     owned: Patterns = field(default_factory=lambda: Patterns(()))
     named: Patterns = field(default_factory=lambda: Patterns(()))
+    chosen: Patterns = field(default_factory=lambda: Patterns(()))
 
     def says(self, *stems: str) -> bool:
         """One of these beginnings of words occurs."""
@@ -81,9 +83,12 @@ def intent(context: ReviewContext) -> Intent:
     wp = context.wp
     words = " ".join([wp.title, wp.body, *context.requirements.values()]).lower()
     delivered = [f"/{path.removeprefix('./')}" for path in wp.deliverables]
+    owned = wp.owned_files
+    chosen = [pattern for pattern in owned if any(part and "*" not in part for part in pattern.split("/"))]
     return Intent(
-        words, Patterns([*wp.owned_files, *delivered]), Patterns([*filter(_names, wp.owned_files), *delivered])
-    )
+        words, Patterns([*owned, *delivered]), Patterns([*filter(_names, owned), *delivered]),
+        Patterns([*chosen, *delivered]),
+    )  # fmt: skip
 
 
 def _names(pattern: str) -> bool:

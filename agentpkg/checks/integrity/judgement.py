@@ -9,6 +9,7 @@ from agentpkg.checks.integrity import oddity, roles
 from agentpkg.checks.integrity.mutants import Mutant
 from agentpkg.checks.integrity.oddity import KINDS, Oddity
 from agentpkg.checks.integrity.probes import Attempt, outcome
+from agentpkg.checks.integrity.surroundings import SCRIPT
 from agentpkg.checks.integrity.tests import Tests
 from agentpkg.config.settings import Integrity
 from agentpkg.core.records import CheckStatus
@@ -32,11 +33,13 @@ class Tried:
         old_tests: the target's tests on the candidate's code.
         new_tests: the candidate's tests on the target's code.
         mutants: each with whether a test noticed it; None: it could not be said.
+        old_scripts: the target's scripts, with its tests, on the candidate's code.
     """
 
     old_tests: Attempt | None = None
     new_tests: Attempt | None = None
     mutants: tuple[tuple[Mutant, bool | None], ...] = ()
+    old_scripts: Attempt | None = None
 
     @property
     def killed(self) -> int:
@@ -59,6 +62,8 @@ def findings(found: Sequence[Oddity], tests: Tests, tried: Tried, rules: Integri
 
 def _settled(one: Oddity, tried: Tried) -> Oddity:
     """A doubtful thing is harmless when the old test passes on the new code, and grave when it fails."""
+    if one.what == SCRIPT:
+        return _settled_script(one, tried.old_scripts)
     if one.weight != "doubtful" or tried.old_tests is None or tried.old_tests.passed is None:
         return one
     told = outcome(tried.old_tests.cases, one.path, one.what.partition(":")[0])
@@ -69,6 +74,15 @@ def _settled(one: Oddity, tried: Tried) -> Oddity:
     if told == "passed" or (told is None and tried.old_tests.passed):
         return replace(one, weight="odd", why=_and(one.why, "the target's tests pass on the new code"))
     return replace(one, weight="grave", why=_and(one.why, "the target's test fails on the new code"))
+
+
+def _settled_script(one: Oddity, old: Attempt | None) -> Oddity:
+    """What tests say is nothing to a check that runs something else."""
+    if one.weight != "doubtful" or old is None or old.passed is None:
+        return one
+    if old.passed:
+        return replace(one, weight="odd", why=_and(one.why, "the target's passes on the new code"))
+    return replace(one, weight="grave", why=_and(one.why, "the target's fails on the new code"))
 
 
 def _and(why: str, more: str) -> str:

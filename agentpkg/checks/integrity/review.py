@@ -1,6 +1,7 @@
 """The whole look at a candidate's tests: what is odd about the change, what is tried, what comes of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agentpkg.checks import changes as lines_of
 from agentpkg.checks.base import CheckSpec, Finding, ReviewContext
@@ -22,7 +23,7 @@ from agentpkg.checks.integrity.failures import Looked
 from agentpkg.checks.integrity.judgement import Tried
 from agentpkg.checks.integrity.mutants import Mutant
 from agentpkg.checks.integrity.oddity import Oddity
-from agentpkg.checks.integrity.probes import Budget, Lab
+from agentpkg.checks.integrity.probes import Attempt, Budget, Lab
 from agentpkg.checks.integrity.tests import Tests
 
 #: mutants tried while no test notices one, as a multiple of those that are tried anyway
@@ -47,6 +48,7 @@ def check(
     found = _odd(bench, known, changed, [one.spec.run for one in looked.ran])
     lab = _lab(bench, looked, parallel, budget)
     tried = _try(lab, context, changed, known, found) if lab else Tried()
+    tried = replace(tried, old_scripts=_try_scripts(bench, looked, changed, found, budget))
     return judgement.findings(found, known, tried, context.definitions.integrity)
 
 
@@ -63,17 +65,39 @@ def _odd(bench: Bench, known: Tests, changed: Sequence[FileChange], commands: Se
     return [
         *tests.odd(known, changed, plan), *detection.odd(changed, plan), *answers.odd(changed, plan),
         *running.odd(changed, plan, from_target),
-        *surroundings.odd([one for one in changed if one.path not in from_target], plan, commands),
+        *surroundings.odd(
+            [one for one in changed if one.path not in from_target], plan, commands, bench.context.wp.acceptance
+        ),
     ]  # fmt: skip
 
 
 def _lab(bench: Bench, looked: Looked, parallel: int, budget: Budget) -> Lab | None:
     """Where probes run; None where no command runs tests, or one has failed already."""
     specs = _testing(bench.context, looked.ran)
-    if not specs or any(one.finding.status == "fail" for one in looked.ran):
+    if not specs or _failed(looked):
         return None
-    usual = max(one.milliseconds for one in looked.ran) / 1000
-    return Lab(bench, specs, budget, parallel, usual, looked.excused)
+    return Lab(bench, specs, budget, parallel, _usual(looked), looked.excused)
+
+
+def _failed(looked: Looked) -> bool:
+    return any(one.finding.status == "fail" for one in looked.ran)
+
+
+def _usual(looked: Looked) -> float:
+    return max(one.milliseconds for one in looked.ran) / 1000
+
+
+def _try_scripts(
+    bench: Bench, looked: Looked, changed: Sequence[FileChange], found: Sequence[Oddity], budget: Budget
+) -> Attempt | None:
+    """The checks that run a doubtful script, with the target's version of it."""
+    doubted = {one.path for one in found if one.what == surroundings.SCRIPT and one.weight == "doubtful"}
+    scripts = [one for one in changed if one.path in doubted]
+    specs = [one.spec for one in looked.ran if surroundings.scripts(scripts, [one.spec.run])]
+    if not specs or _failed(looked):
+        return None
+    lab = Lab(bench, specs, budget, 1, _usual(looked), looked.excused)
+    return lab.attempt(probes.old_tests(changed, doubted), "--continue-on-collection-errors")
 
 
 def _testing(context: ReviewContext, ran: Sequence[Ran]) -> list[CheckSpec]:
@@ -88,7 +112,7 @@ def _try(
 ) -> Tried:
     rules = context.definitions.integrity
     product = [one for one in changed if roles.is_product(one.path) and probes.speaks_of(lab.specs, one.path)]
-    restored = any(one.weight == "doubtful" for one in found)
+    restored = any(one.weight == "doubtful" and one.what != surroundings.SCRIPT for one in found)
     new = any(test.skip != "always" and probes.speaks_of(lab.specs, path) for path, test in known.new)
     patches = [
         (restored, probes.old_tests(changed, surroundings.scripts(changed, [spec.run for spec in lab.specs]))),

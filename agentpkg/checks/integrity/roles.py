@@ -2,7 +2,7 @@
 
 import re
 
-from agentpkg.checks.runconfig import RUN_FILES
+from agentpkg.checks.runconfig import INSTALLED, RUN_FILES
 from agentpkg.core.patterns import Patterns
 
 _TEST = re.compile(
@@ -19,7 +19,8 @@ _CODE = re.compile(
     r"|php|p[lm]|exs?|erl|hs|ml|clj|lua|dart|r|jl|sh|bash|zig|nim|sql)$",
     re.IGNORECASE,
 )
-_RUN = Patterns(RUN_FILES)
+_RUN = Patterns((*RUN_FILES, *INSTALLED))
+_INSTALLED = Patterns(INSTALLED)
 
 
 def is_snapshot(path: str) -> bool:
@@ -30,6 +31,11 @@ def is_snapshot(path: str) -> bool:
 def is_run_file(path: str) -> bool:
     """It decides how tests run."""
     return path in _RUN
+
+
+def is_installed(path: str) -> bool:
+    """A library or program that is usually installed, and not part of a project."""
+    return path in _INSTALLED
 
 
 def is_test(path: str) -> bool:

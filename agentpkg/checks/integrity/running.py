@@ -19,7 +19,8 @@ _OPTIONS = re.compile(
     r"|\bpython_(files|functions|classes)\b|^\s*testpaths\b|fail_under|xfail_strict|bail\s*:|autotests\s*=\s*false"
     r"|\btest\s*=\s*false|pytest11|-p[\s=]+\w|\bomit\b|exclude_also"
     r"|\|\|\s*(true\b|:\s*$|exit 0|echo)|\bset \+e\b|continue-on-error|;\s*(true|exit 0)\s*$|^\s*(@?-)?exit 0\s*$"
-    r"|^\s*true\s*$",
+    r"|^\s*@?-?true\s*$|^\s*(export\s+)?(SHELL|\.SHELLFLAGS|MAKEFLAGS)\s*[:?]?=|skipTests|maven\.test\.skip|--test_filter"
+    r"|^\s*(script-shell|node-options|shell|shell-emulator|yarn-?[pP]ath|preload|if-present)\s*[=:]",
     re.M,
 )
 _HOOKS = {
@@ -65,7 +66,11 @@ def odd(changes: Sequence[FileChange], intent: Intent, from_target: Collection[s
 
 
 def _run_file(change: FileChange) -> Iterator[Oddity]:
-    if posixpath.basename(change.path) == "package.json":
+    if roles.is_installed(change.path):
+        yield Oddity(
+            oddity.IMPORTS, change.path, 0, "installed code", "checks find it before the machine's", "doubtful"
+        )
+    elif posixpath.basename(change.path) == "package.json":
         yield from _package_json(change)
     elif posixpath.basename(change.path) == "conftest.py":
         yield from _hooks(change)

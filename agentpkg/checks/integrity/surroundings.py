@@ -13,27 +13,61 @@ _FRAMEWORK = re.compile(
 )
 
 
-def odd(changes: Sequence[FileChange], intent: Intent, commands: Sequence[str]) -> list[Oddity]:
+#: programs, and modules of Python, that look at a file which they are given and do not run it
+_LOOK = re.compile(
+    r"^(\S*=\S*\s+)*((npx|uvx|((uv|poetry|pdm|hatch|pipenv) run)|((pnpm|yarn|npm) exec)|time|env)\s+)*"
+    r"(python[\d.]*\s+-m\s+)?"
+    r"(test|\[|ls|wc|py_compile|compileall|json\.tool|node\s+(--check|-c)|ruff|flake8|pylint|mypy|pyright|black|isort"
+    r"|bandit|eslint|prettier|tsc|shellcheck|gcc|g\+\+|cc|clang|clang\+\+|rustc|javac|gofmt|go\s+vet|yamllint)\s"
+)
+#: but for what tells them how
+_SETTINGS = re.compile(r"\s-{1,2}(?:c|p|conf\w*|rc\w*|project|settings)[\s=]\s*(\S+)")
+#: where simple commands of a shell end
+_ENDS_COMMAND = re.compile(r"[;&|\n()`]+")
+#: what a file is called that is there to judge others
+_JUDGES = re.compile(
+    r"(^|/)(\.?ci|scripts?|tools?|hack|checks?|qa|\.github)/"
+    r"|(^|[/_.-])(ci|check(s|er)?|lint(er)?|verify|validate|validator|accept(ance)?|tests?|tester|smoke|e2e|qa|gate|judge)"
+    r"([_.-][^/]*)?$"
+)
+#: what is said of a file that a check runs
+SCRIPT = "another script"
+
+
+def odd(
+    changes: Sequence[FileChange], intent: Intent, commands: Sequence[str], acceptance: Sequence[str] = ()
+) -> list[Oddity]:
     """What is odd about it.
 
     Args:
         changes: those whose own version is used.
         commands: the command lines of the checks.
+        acceptance: those of them that say what the package is for.
     """
-    return [*_scripts(changes, commands), *_data(changes, intent), *(o for c in changes for o in _endings(c))]
+    configured = [command for command in commands if command not in acceptance]
+    scripts_ = _scripts(changes, intent, configured, acceptance)
+    return [*scripts_, *_data(changes, intent), *(o for c in changes for o in _endings(c))]
 
 
 def scripts(changes: Sequence[FileChange], commands: Sequence[str]) -> set[str]:
-    """Changed files that a command line names, and that are no tests by their own name."""
-    words = {word.removeprefix("./") for command in commands for word in re.findall(r"[\w./-]+", command)}
+    """Changed files that a command line names and may run, and that are no tests by their own name."""
+    parts = [part.strip() for command in commands for part in _ENDS_COMMAND.split(command)]
+    running = [" ".join(_SETTINGS.findall(part)) if _LOOK.match(f"{part} ") else part for part in parts]
+    words = {word.removeprefix("./") for part in running for word in re.findall(r"[\w./-]+", part)}
     return {one.path for one in changes if one.path in words and not roles.is_test(one.path.rpartition("/")[2])}
 
 
-def _scripts(changes: Sequence[FileChange], commands: Sequence[str]) -> Iterator[Oddity]:
-    named = scripts(changes, commands)
+def _scripts(
+    changes: Sequence[FileChange], intent: Intent, configured: Sequence[str], acceptance: Sequence[str]
+) -> Iterator[Oddity]:
+    """What a check runs is the examiner, or what is examined: a product that is started to see what it does."""
+    by_config, named = scripts(changes, configured), scripts(changes, [*configured, *acceptance])
     for one in changes:
-        if one.path in named and not one.new:
-            yield Oddity(oddity.RUNNING, one.path, 0, "another script", "a check runs it", "doubtful")
+        if one.path not in named or one.new:
+            continue
+        product = roles.is_product(one.path) and not _JUDGES.search(one.path)
+        meant = one.path in intent.named or (product and (one.path in intent.chosen or one.path not in by_config))
+        yield Oddity(oddity.RUNNING, one.path, 0, SCRIPT, "a check runs it", "odd" if meant else "doubtful")
 
 
 def _data(changes: Sequence[FileChange], intent: Intent) -> Iterator[Oddity]:
