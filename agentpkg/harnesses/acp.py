@@ -88,7 +88,7 @@ class AcpHarness:
         return Launch(
             argv=(program, *command[1:]), stdin=acp_messages.initialize(_WANTED.get(name)).decode(), keep_stdin=True,
             env={key: value for key, value in preset.items() if key not in agent.environment},
-            reads=(*programs.reads(program), job.prompt_path, job.task_path), hosts=_HOSTS.get(name, ()),
+            reads=tuple(programs.reads(program)), hosts=_HOSTS.get(name, ()),
             writes=tuple(os.path.join(programs.home(), place) for place in _WRITES.get(name, ())),
             files={"options.json": json.dumps(_for_reader(name, agent, job), default=str)},
         )  # fmt: skip

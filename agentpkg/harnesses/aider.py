@@ -57,7 +57,7 @@ class AiderHarness(programs.Installed):
         ignored = "".join(f"{line}\n" for lines in job.scope.forbidden for line in lines)
         return Launch(
             argv=(program, *agent.command[1:], *_arguments(job)), files={"ignore": ignored, "history/.keep": ""},
-            reads=(*programs.reads(program), job.folder, job.prompt_path, job.task_path),
+            reads=tuple(programs.reads(program)),
             writes=(os.path.join(programs.home(), ".aider"),),
         )  # fmt: skip
 

@@ -103,7 +103,8 @@ class Launch:
         stdin: what it is fed, None for nothing.
         env: variables on top of the session's environment.
         keep_stdin: leave its standard input open for replies of the reader.
-        reads: absolute paths that it must be able to read, at every level of isolation.
+        reads: absolute paths that it must be able to read, at every level of isolation, beside the prompt, the task and
+            :attr:`files`.
         writes: absolute paths of the program's own state that it must be able to write, where they exist.
         files: what to write into :attr:`Job.folder` beforehand, text by name, which may be below a folder.
         hosts: ``host:port`` of the services that the program cannot do without.

@@ -70,7 +70,7 @@ class ClaudeCodeHarness(programs.Installed):
             argv=(program, *agent.command[1:], *_arguments(agent, job, files)), files=files,
             stdin=user_message(job.prompt).decode(), keep_stdin=True,
             env=_environment(agent), writes=_state(), reads=(
-                *programs.reads(program), *guard.reads(), job.folder, job.prompt_path, job.task_path,
+                *programs.reads(program), *guard.reads(),
             ), hosts=_hosts(agent),
         )  # fmt: skip
 

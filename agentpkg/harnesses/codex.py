@@ -54,7 +54,7 @@ class CodexHarness(programs.Installed):
         return Launch(
             argv=(program, *agent.command[1:], *_arguments(agent, job)), stdin=job.prompt, files=files,
             env=_environment(agent, job), writes=(_home(),), reads=(
-                *programs.reads(program), *guard.reads(), job.folder, job.prompt_path, job.task_path,
+                *programs.reads(program), *guard.reads(),
             ), hosts=_HOSTS,
         )  # fmt: skip
 

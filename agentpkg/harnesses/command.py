@@ -58,7 +58,7 @@ class CommandHarness:
                 code="program_missing",
             )
         argv = (program, *(_filled(text, job) for text in agent.command[1:]), *self._prompt(agent, job))
-        return Launch(argv=argv, stdin=job.prompt, reads=tuple(_reads(argv, job)))
+        return Launch(argv=argv, stdin=job.prompt, reads=tuple(_reads(argv)))
 
     def _prompt(self, agent: Agent, job: Job) -> tuple[str, ...]:
         if agent.prompt == "stdin":
@@ -120,7 +120,7 @@ def _filled(text: str, job: Job) -> str:
     return expand(text, values)
 
 
-def _reads(argv: Sequence[str], job: Job) -> list[str]:
+def _reads(argv: Sequence[str]) -> list[str]:
     """The program and the files that arguments name, as an interpreter's script; and what links among them lead to."""
     named = [text for text in argv if os.path.isabs(text) and "\0" not in text and os.path.isfile(text)]
-    return list(dict.fromkeys([*named, *map(os.path.realpath, named), job.prompt_path, job.task_path]))
+    return list(dict.fromkeys([*named, *map(os.path.realpath, named)]))

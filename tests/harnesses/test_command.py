@@ -56,7 +56,7 @@ def test_a_program_behind_a_link_is_readable_as_what_it_is(tmp_path: Path) -> No
     (tmp_path / "real").chmod(0o755)
     (tmp_path / "agent").symlink_to("real")
     launch = HARNESS.launch(SomeAgent(command=(str(tmp_path / "agent"),)), job(tmp_path))
-    assert {str(tmp_path / "agent"), str(tmp_path / "real"), str(tmp_path / "prompt.md")} <= set(launch.reads)
+    assert {str(tmp_path / "agent"), str(tmp_path / "real")} <= set(launch.reads)
 
 
 def test_the_exit_code_is_the_error_flag_and_the_last_line_the_word() -> None:

@@ -105,7 +105,7 @@ class _Reviewer:
             path = Path(os.path.normpath(folder / "harness" / name))
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return launch
+        return replace(launch, reads=(*launch.reads, job.prompt_path, *([job.folder] if launch.files else ())))
 
     @contextmanager
     def _inside(self, launch: Launch, env: dict[str, str], place: copy.Copy) -> Iterator[Wrapped]:

@@ -96,11 +96,16 @@ class Inside:
         return Place(
             worktree=str(plan.worktree), private=plan.private, repository=str(repository.work_tree),
             common_dir=str(repository.common_dir), session=str(self._folder), program=program,
-            reads=tuple(plan.launch.get("reads", ())), mounts=plan.mounts,
+            reads=(*plan.launch.get("reads", ()), *self._own()), mounts=plan.mounts,
             states=tuple(plan.launch.get("writes", ())),
             network=Network(str(proxy.folder), proxy.sockets, proxy.port, proxy.ports) if proxy else None,
             lent=tuple(map(str, lent(repository.objects))),
         )  # fmt: skip
+
+    def _own(self) -> tuple[str, ...]:
+        """What every agent may read of its session's folder: prompt, task, and the files of its harness."""
+        job = self._plan.job
+        return (job["prompt_path"], job["task_path"], *([job["folder"]] if self._plan.launch.get("files") else ()))
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Takes a record of the session's log, which may be the walls' own words."""
