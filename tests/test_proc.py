@@ -291,12 +291,14 @@ while time.monotonic() < end:
 _CHASES = """
 import sys
 from pathlib import Path
-from agentpkg.proc import Child, become_subreaper, chase_adopted
+from agentpkg.proc import Child, become_subreaper, chase_adopted, run
 from tests.support.wait import until
 become_subreaper()
 child = Child([sys.executable, "-c", sys.argv[1]], env={}, cwd=Path())
 until(lambda: child.exit_code == 0)
 assert child.kill(adopted=True) == []
+assert not chase_adopted()
+assert run([sys.executable, "-c", sys.argv[1]], env={}, cwd=Path(), timeout=20, chase=True).exit_code == 0
 assert not chase_adopted()
 """
 

@@ -49,8 +49,9 @@ def _run(
     keep: Sequence[int],
 ) -> proc.Result:  # fmt: skip
     return proc.run(
-        argv, env=env, cwd=place.root, timeout=timeout, limit=OUTPUT, merge=True, cancelled=cancelled, keep=keep
-    )
+        argv, env=env, cwd=place.root, timeout=timeout, limit=OUTPUT, merge=True, cancelled=cancelled, keep=keep,
+        chase=True,
+    )  # fmt: skip
 
 
 def shown_output(result: proc.Result, place: Copy) -> str:

@@ -1,11 +1,13 @@
 """Snapshots of work that nobody committed: commits in the quarantine repository of a session, and the way back.
 
-Kept are tracked and untracked files as they are in the worktree; not those that git ignores, nor what lies inside a
-repository of its own within the worktree. No filter, no hook and no configuration of the user's or the agent's runs,
+Kept are tracked and untracked files as they are in the worktree, at a session's end also those that nobody may read,
+which are made readable for it; not those that git ignores, nor what lies inside a repository of its own within the
+worktree. No filter, no hook and no configuration of the user's or the agent's runs,
 and the worktree, its index, its branch, the private dir and the repository stay as they are: the index that git needs
 is one of agentpkg's own, in the quarantine.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -27,7 +29,7 @@ from agentpkg.git.identity import agent_identity
 from agentpkg.git.private import private_tip
 from agentpkg.git.quarantine import BRANCHES, adopt_objects, open_quarantine, plain_names
 from agentpkg.git.repo import Enclose, Git, GitFailed, unenclosed
-from agentpkg.git.walk import LARGEST, blocking_files, large_files
+from agentpkg.git.walk import LARGEST, blocking_files, large_files, open_closed
 
 #: where a quarantine keeps them: ``00001``, ``00002`` … while an agent works, ``refused``, ``end``, ``rewind-00001`` …
 SNAPSHOTS = "refs/snapshots"
@@ -107,7 +109,7 @@ def snapshot(
     walls = _walls(quarantine, worktree, (*alternates, *([excludes] if excludes else [])), enclose)
     git = _reading(quarantine, worktree, draft, excludes).but(alternates=alternates, prefix=walls)
     try:
-        tree = _tree_of_files(git, head, _index_of(private, worktree), _SECONDS)
+        tree = _tree_of_files(git, head, _index_of(private, worktree), _SECONDS, opens=True)
         return _keep(git, head, tree, label, _SECONDS)
     finally:
         draft.unlink(missing_ok=True)
@@ -323,11 +325,12 @@ def _index_of(private: Path, worktree: Path) -> Path | None:
     return None
 
 
-def _tree_of_files(git: Git, head: str, start: Path | None, seconds: float) -> str:
+def _tree_of_files(git: Git, head: str, start: Path | None, seconds: float, opens: bool = False) -> str:
     """The tree of the files as they are; git's index is in keeping with it afterwards.
 
     Args:
         start: an index that knows of unchanged files; anything may be in it, or in its place.
+        opens: files that nobody may read are made readable.
     """
     assert git.index is not None
     require_finite(git, [head])
@@ -336,7 +339,7 @@ def _tree_of_files(git: Git, head: str, start: Path | None, seconds: float) -> s
     if not taken or git.run("read-tree", "--reset", head, ok=(0, 128), timeout=seconds).returncode:
         git.index.unlink(missing_ok=True)
         git.run("read-tree", head, timeout=seconds)
-    return _added(git, seconds)
+    return _added(git, seconds, opens)
 
 
 def _take_index(start: Path, index: Path) -> bool:
@@ -354,13 +357,20 @@ def _take_index(start: Path, index: Path) -> bool:
     return True
 
 
-def _added(git: Git, seconds: float) -> str:
+def _added(git: Git, seconds: float, opens: bool = False) -> str:
     # what cannot be read (a closed file, a repository without a commit) is left out, the rest is kept
     # and what is so large that reading it would hold everybody up stays in the worktree, which is not removed then
     assert git.work_tree is not None
     large = [f":(exclude,literal){name}" for name in large_files(git.work_tree, LARGEST)]
-    git.but(environment={**git.environment, "GIT_LITERAL_PATHSPECS": "0"}).run(
-        "add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul",
-        stdin=b"\0".join(map(os.fsencode, (".", *large))), ok=(0, 1, 128), timeout=seconds,
-    )  # fmt: skip
+    adding = git.but(environment={**git.environment, "GIT_LITERAL_PATHSPECS": "0"})
+
+    def add() -> bytes:
+        return adding.run(
+            "add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul",
+            stdin=b"\0".join(map(os.fsencode, (".", *large))), ok=(0, 1, 128), timeout=seconds,
+        ).stderr  # fmt: skip
+
+    if os.strerror(errno.EACCES).encode() in add() and opens:
+        open_closed(git.work_tree)
+        add()
     return git.run("write-tree", timeout=seconds).text

@@ -1,7 +1,9 @@
 """Looking through a folder that an agent could fill: iterative, links never followed."""
 
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 #: files that git opens on its own in every folder it looks at
@@ -61,6 +63,39 @@ def entries(root: Path) -> Iterator["os.DirEntry[str]"]:
                 yield entry
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
+
+
+def open_closed(root: Path) -> None:
+    """Lets the owner read every file and folder below ``root`` that is the caller's; others stay as they are."""
+    waiting = [str(root)]
+    while waiting:
+        try:
+            found = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue
+        for entry in found:
+            folder = entry.is_dir(follow_symlinks=False)
+            if folder or entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    _open(entry, 0o500 if folder else 0o400)
+            if folder:
+                waiting.append(entry.path)
+
+
+def _open(entry: "os.DirEntry[str]", wanted: int) -> None:
+    mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
+    if mode & wanted == wanted:
+        return
+    if os.chmod in os.supports_follow_symlinks:
+        os.chmod(entry.path, mode | wanted, follow_symlinks=False)
+        return
+    # by a handle that is no link, whatever has become of the name meanwhile
+    handle = os.open(entry.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISLNK(os.fstat(handle).st_mode):
+            os.chmod(f"/proc/self/fd/{handle}", mode | wanted)
+    finally:
+        os.close(handle)
 
 
 def _harmless(entry: "os.DirEntry[str]") -> bool:

@@ -26,6 +26,7 @@ _RECEIVE, _SEND, _VALID, _ADD, _FLAGS = 0xC0502100, 0xC0182101, 0x40082102, 0x40
 _CONTINUE, _ADD_AND_SEND, _WAKE_SYNC = 1, 2, 1
 
 _PIDFD_OPEN, _PIDFD_GETFD = 434, 438
+_SUBREAPER = 36
 
 #: connections that wait to be accepted
 _MOST_WAITING = 32
@@ -93,6 +94,8 @@ def serve(listener: int, agent: int, does: "Mapping[str, Does]") -> None:
         does: by name, what is done of the calls that the filter asks about.
     """
     awake = _woken_by_ends()
+    # what loses its parents stays below this process, which may look into what is below it alone (Yama's ptrace_scope)
+    _libc.prctl(_SUBREAPER, 1, 0, 0, 0)
     with suppress(OSError):
         # Linux 6.6: who asks and who answers take turns on one processor
         fcntl.ioctl(listener, _FLAGS, struct.pack("=Q", _WAKE_SYNC))

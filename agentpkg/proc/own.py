@@ -9,11 +9,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from agentpkg.proc.tree import look, read_proc
+from agentpkg.proc.tree import carries, look, read_proc
 
 #: times in a row that no adopted child is seen before there is none
 _QUIET = 3
@@ -57,7 +57,9 @@ def reap_adopted(pids: Iterable[int]) -> None:
                     os.waitpid(pid, os.WNOHANG)
 
 
-def chase_adopted(spare: Container[int] = (), seconds: float = 5.0) -> bool:
+def chase_adopted(
+    spare: Container[int] = (), seconds: float = 5.0, belongs: Callable[[int], bool | None] = lambda pid: True
+) -> bool:  # fmt: skip
     """Kills the caller's adopted children until there are none; gives whether there was any.
 
     What forks and ends at once, again and again, is never met in the process table, which takes long to read. But its
@@ -67,6 +69,7 @@ def chase_adopted(spare: Container[int] = (), seconds: float = 5.0) -> bool:
     Args:
         spare: pids that are left alone.
         seconds: after which this gives up.
+        belongs: of an adopted child, whether it is meant; None: it has ended and nothing tells.
     """
     deadline, met, quiet = time.monotonic() + seconds, False, 0
     # the list may leave out one of several that come and go while it is read
@@ -74,13 +77,41 @@ def chase_adopted(spare: Container[int] = (), seconds: float = 5.0) -> bool:
         adopted = [pid for pid in _children() if pid not in spare]
         with _starting:
             adopted = [pid for pid in adopted if pid not in _waited_for()]
-        met, quiet = met or bool(adopted), 0 if adopted else quiet + 1
-        for pid in adopted:
-            # nobody else's until it is waited for
-            with suppress(ProcessLookupError, PermissionError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, os.WNOHANG)
+        meant = [pid for pid in adopted if _end(pid, belongs(pid))]
+        met, quiet = met or bool(meant), 0 if meant else quiet + 1
     return met
+
+
+def _end(pid: int, meant: bool | None) -> bool:
+    """Ends an adopted child that is meant, or takes what has ended; False for one that is let live."""
+    if meant is False:
+        return False
+    # nobody else's until it is waited for
+    with suppress(ProcessLookupError, PermissionError, ChildProcessError):
+        if meant:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, os.WNOHANG)
+    return True
+
+
+def of_mark(mark: str, alone: bool) -> Callable[[int], bool | None]:
+    """What tells, for :func:`chase_adopted`, whether an adopted child carries ``mark``.
+
+    Args:
+        alone: nothing else runs below the caller that may lose its parents: what appears from now on is meant too,
+            whatever it carries.
+    """
+    before = set(_children())
+
+    def belongs(pid: int) -> bool | None:
+        if carries(pid, mark):
+            return True
+        found = look(pid)
+        if found is None or found.zombie:
+            return None
+        return alone and pid not in before
+
+    return belongs
 
 
 def _children() -> list[int]:

@@ -6,9 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from agentpkg.proc.child import CHUNK, Child
+from agentpkg.proc.own import chase_adopted, of_mark
+from agentpkg.proc.tree import become_subreaper
+
+#: marks of what runs and will be chased
+_chasing: set[str] = set()
 
 
 class Kept:
@@ -74,7 +80,7 @@ class Result:
 def run(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float, stdin: bytes | None = None,
     grace: float = 2.0, limit: int = 1 << 20, merge: bool = False, cancelled: Callable[[], bool] | None = None,
-    keep: Sequence[int] = (),
+    keep: Sequence[int] = (), chase: bool = False,
     starting: Callable[[], AbstractContextManager[None]] = nullcontext,
     started: Callable[[Child], None] = lambda child: None,
 ) -> Result:  # fmt: skip
@@ -92,6 +98,8 @@ def run(
         merge: put standard error into standard output.
         cancelled: asked several times a second; True ends it like a timeout.
         keep: descriptors of the caller's that it gets too.
+        chase: what forks and ends, again and again, is ended too. The calling process adopts for that what loses its
+            parents below it, from then on.
         starting: entered for the moment of the start; what it raises keeps the program from being started.
         started: gets the running child.
 
@@ -101,14 +109,20 @@ def run(
     mark = f"AGENTPKG_RUN={os.urandom(16).hex()}"
     name, _, value = mark.partition("=")
     begun = time.monotonic()
+    chase = chase and _adopts()
     with starting():
         child = Child(argv, env={**env, name: value}, cwd=cwd, stdin=stdin, merge=merge, keep=keep)
     streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
     try:
+        if chase:
+            _chasing.add(mark)
         started(child)
         why = _watch(child, streams, begun + timeout, grace, cancelled)
     finally:
         child.kill(mark)
+        if chase:
+            chase_adopted(belongs=of_mark(mark, alone=len(_chasing) == 1))
+            _chasing.discard(mark)
         _keep(streams, child.drain())
         child.close()
     code = child.exit_code
@@ -116,6 +130,11 @@ def run(
         -signal.SIGKILL if code is None else code, streams["stdout"].value(), streams["stderr"].value(),
         why == "timeout", why == "cancelled", sum(s.dropped for s in streams.values()), time.monotonic() - begun,
     )  # fmt: skip
+
+
+@cache
+def _adopts() -> bool:
+    return become_subreaper()
 
 
 def _watch(

@@ -55,7 +55,11 @@ _PACKED = re.compile(rb"\x1f\x8b\x08|x[\x01^\x9c\xda]|BZh[1-9]1AY&SY|\xfd7zXZ\x0
 _NUMBER = rb"(?:%|=|\\x|\\u00|\\u\{|&#[xX]0*)[0-7][0-9a-fA-F][;}]?|&#0*\d{2,3};"
 _ESCAPED = re.compile(_NUMBER)
 #: several of them with little between, and how much around them may belong to it
-_ESCAPED_TEXT, _AROUND = re.compile(rb"(?:" + _NUMBER + rb")(?:.{0,4}?(?:" + _NUMBER + rb")){3,}"), 16
+_ESCAPED_TEXT, _AROUND, _LONGEST_RUN = (
+    re.compile(rb"(?:" + _NUMBER + rb")(?:.{0,4}?(?:" + _NUMBER + rb")){3,}"),
+    16,
+    1 << 14,
+)
 #: how gzip, zlib, bzip2, xz and zip begin, when they were put into base64
 _PACKED_TEXT = re.compile(rb"(?:H4sI|eJ[wxyz]|eNo|eAE|eF4|Qlpo|/Td6WFoA|UEsDB)[A-Za-z0-9+/]{12,}")
 
@@ -181,6 +185,8 @@ class _Left:
 
     tries: int = 200
     bytes: int = 32 << 20
+    #: these take a hundred times longer than what is merely packed
+    escaped: int = 1 << 19
 
 
 def _unpacked(data: bytes, depth: int, left: _Left) -> Iterator[bytes]:
@@ -193,8 +199,7 @@ def _unpacked(data: bytes, depth: int, left: _Left) -> Iterator[bytes]:
 
 
 def _layers(data: bytes, left: _Left) -> Iterator[bytes]:
-    runs = (found.span() for found in _ESCAPED_TEXT.finditer(data))
-    escaped = b"\n".join(data[max(0, begin - _AROUND) : end + _AROUND] for begin, end in runs)
+    escaped = b"\n".join(_escaped(data, left))
     if escaped:
         yield _ESCAPED.sub(_unescaped, escaped)
     if _LOOKALIKE.search(data):
@@ -207,8 +212,24 @@ def _layers(data: bytes, left: _Left) -> Iterator[bytes]:
             left.bytes -= len(inner)
             yield inner
     for found in _PACKED_TEXT.finditer(data.translate(None, _BREAKS)):
+        if left.tries <= 0:
+            break
+        left.tries -= 1
         text = found[0][: len(found[0]) // 4 * 4]
         yield b64decode(text)
+
+
+def _escaped(data: bytes, left: _Left) -> Iterator[bytes]:
+    """What is written as numbers, with what stands around it."""
+    for at in range(0, len(data), _STEP):
+        if left.escaped <= 0:
+            break
+        # runs that lie across two parts are in the part and its overlap
+        part = data[max(0, at - _LONGEST_RUN) : at + _STEP]
+        for found in _ESCAPED_TEXT.finditer(part):
+            begin, end = found.span()
+            left.escaped -= end - begin
+            yield part[max(0, begin - _AROUND) : end + _AROUND]
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

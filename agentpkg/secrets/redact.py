@@ -130,18 +130,12 @@ class Redactor:
 
     def _tail(self, text: str) -> int:
         """The same for text without line breaks."""
-        window = max(0, len(text) - self._longest + 1)
-        best = len(text)
-        for head, group in self._heads.items():
-            at = text.find(head, window)
-            while 0 <= at < best:
-                if any(pattern.startswith(text[at:]) for pattern in group):
-                    best = at
-                at = text.find(head, at + 1)
-        for length in range(min(_HEAD - 1, len(text)), len(text) - best, -1):
-            if text[-length:] in self._stubs:
-                return len(text) - length
-        return best
+        for at in range(max(0, len(text) - self._longest + 1), len(text) - _HEAD + 1):
+            group = self._heads.get(text[at : at + _HEAD])
+            if group and any(pattern.startswith(text[at:]) for pattern in group):
+                return at
+        short = (length for length in range(min(_HEAD - 1, len(text)), 0, -1) if text[-length:] in self._stubs)
+        return len(text) - next(short, 0)
 
 
 def _flattened(text: str) -> tuple[str, Callable[[int], int]]:

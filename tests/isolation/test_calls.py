@@ -16,6 +16,7 @@ import pytest
 from agentpkg.isolation import calls
 from tests.isolation.support import require, said, session
 from tests.support.engine_shop import ShopFactory
+from tests.support.repos import git
 
 KEYCTL, ADD_KEY, SESSION_KEYRING = (250, 248, -3) if os.uname().machine == "x86_64" else (219, 217, -3)
 KEY = b"agentpkg-test-of-keyrings"
@@ -172,12 +173,15 @@ def test_no_call_leads_out(shops: ShopFactory, facts: dict[str, object], level: 
     (shop.tools / "try.py").write_text(TRY)
     (shop.tools / "honest.py").write_text(HONEST)
     attacks = f"python3 $here/try.py '{json.dumps(facts)}' \"$(cat $here/attacks)\""
-    shop.agent("WP01", f"save src/wp01.txt x; {attacks}; cd $TMPDIR; python3 $here/honest.py")
+    closed = "echo closed > src/closed.txt; chmod 0 src/closed.txt"
+    shop.agent("WP01", f"save src/wp01.txt x; {closed}; {attacks}; cd $TMPDIR; python3 $here/honest.py")
     (shop.tools / "attacks").write_text(json.dumps(ATTACKS))
     row = session(shop)
     lines = said(shop)
     assert (row.outcome, row.commits) == ("completed", 1), (row.reason, lines)
     assert set(lines) >= HONEST_SAID, lines
+    kept = shop.state / "sessions" / row.id / "quarantine.git"
+    assert git(kept, "show", "refs/snapshots/end:src/closed.txt") == "closed"
     worked = {line.removeprefix("worked ") for line in lines if line.startswith("worked ")}
     if level == "basic":
         # a kernel may lack some of them

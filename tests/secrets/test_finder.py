@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import lzma
+import time
 import zipfile
 import zlib
 
@@ -97,3 +98,14 @@ def test_a_short_value_is_not_looked_for_in_pieces() -> None:
     finder = Finder({"PIN": "12345678"})
     assert finder.pieces(b"123456 345678") == frozenset()
     assert finder.find(b"1-2-3-4-5-6-7-8") == "PIN"
+
+
+@pytest.mark.parametrize("marks", [b"H4sIabcdefghijklmnop ", b"%41%42"])
+def test_marks_of_packed_and_escaped_text_without_end_are_not_all_followed(marks: bytes) -> None:
+    def seconds(text: bytes) -> float:
+        begun = time.process_time()
+        assert FINDER.find(text * ((2 << 20) // len(text))) is None
+        return time.process_time() - begun
+
+    # each followed, they take thirty times as long
+    assert seconds(marks) < 10 * seconds(b"The quick brown fox ")
