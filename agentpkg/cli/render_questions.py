@@ -100,7 +100,10 @@ def answered(one: Json) -> list[Text]:
 # --------------------------------------------------------------------------- beforehand
 
 
-_KINDS = (("forbidden", "fail", "forbidden"), ("needs", "warn", "needs approval"), ("may", "skip", "may need"))
+_KINDS = (
+    ("forbidden", "fail", "forbidden"), ("needs", "warn", "needs approval"), ("may", "skip", "may need approval"),
+    ("may_not", "skip", "forbidden, should it do that"),
+)  # fmt: skip
 
 
 def forecasts(document: Json) -> list[Text]:
@@ -112,7 +115,7 @@ def forecasts(document: Json) -> list[Text]:
         for key, mark, word in _KINDS:
             told = [f" {word}: {need['action']}: {need['detail']}" for need in one[key]]
             lines += [line("  ", render.mark(mark), text) for text in told]
-        if not (one["forbidden"] or one["needs"] or one["may"]):
+        if not any(one[key] for key, _, _ in _KINDS):
             lines.append(line("  ", render.mark("pass"), " needs nobody"))
     return [*lines, *_terms(document)]
 

@@ -1,10 +1,12 @@
 """The real aider against a scripted model, from dispatch to conclusion."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from agentpkg.core.model import FailureClass, State
+from tests.isolation.support import require
 from tests.support.clis import agent_shop, cli, log_of
 from tests.support.engine_shop import Shop, ShopFactory
 from tests.support.models import Fail, ModelServer, Say
@@ -20,17 +22,19 @@ def model() -> Iterator[ModelServer]:
         yield server
 
 
-def _shop(shops: ShopFactory, url: str) -> Shop:
+def _shop(shops: ShopFactory, url: str, level: str = "basic") -> Shop:
     environment = {"OPENAI_API_BASE": f"{url}/v1", "OPENAI_API_KEY": "sk-scripted"}
     command = [cli("aider", required=False), "--edit-format", "diff"]
     definition = {"harness": "aider", "command": command, "environment": environment,
-                  "model": "openai/scripted-1"}  # fmt: skip
-    return agent_shop(shops, definition)
+                  "model": "openai/scripted-1", "network": [f"tcp:{urlsplit(url).netloc}"]}  # fmt: skip
+    return agent_shop(shops, definition, level=level)
 
 
-def test_it_does_a_package_and_leaves_nothing_of_its_own(shops: ShopFactory, model: ModelServer) -> None:
+@pytest.mark.parametrize("level", ["strong", "medium", "basic"])
+def test_it_does_a_package_and_leaves_nothing_of_its_own(shops: ShopFactory, model: ModelServer, level: str) -> None:
+    require(level)
     model.aside = "feat(WP01): add it"
-    shop = _shop(shops, model.play((_EDIT,)))
+    shop = _shop(shops, model.play((_EDIT,)), level)
     row = shop.implement("WP01")
     assert (row.state, row.commits) == (State.FOR_REVIEW, 1), (row.reason, log_of(shop)[-8:])
     assert "# Mission" in model.asked()[0].text

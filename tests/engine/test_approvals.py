@@ -451,7 +451,8 @@ def test_a_forecast_tells_from_the_plan_and_then_from_the_branch(shops: ShopFact
     plan = told()
     assert (plan.basis, plan.forbidden) == ("plan", ())
     assert [need.action for need in plan.needs] == ["package", "paths"]
-    assert [(need.action, need.paths) for need in plan.may] == [("paths", ("infra/new",))]
+    assert plan.may == ()
+    assert [(need.action, need.paths) for need in plan.may_not] == [("paths", ("infra/new",))]
     shop.agent("WP01", 'mkdir -p infra; save "src/$n.txt" x; save infra/a y; save package.json "{}"')
     shop.implement("WP01")
     branch = told()

@@ -24,7 +24,8 @@ class Forecast:
         basis: ``branch``: what its branch changes; ``plan``: its deliverables and ``owned_files``.
         forbidden: what its review will fail for.
         needs: what must be approved.
-        may: what would have to be approved, or is forbidden, if it does what it may but need not.
+        may: what would have to be approved if it does what it may but need not.
+        may_not: what its review would fail for then.
     """
 
     wp: str
@@ -32,6 +33,7 @@ class Forecast:
     forbidden: tuple[Need, ...]
     needs: tuple[Need, ...]
     may: tuple[Need, ...] = ()
+    may_not: tuple[Need, ...] = ()
 
 
 def forecast(project: Project, feature: Feature, wp: str) -> Forecast:
@@ -46,7 +48,7 @@ def forecast(project: Project, feature: Feature, wp: str) -> Forecast:
     git = project.repository.git
     touched = governance.touched(git, tree.files(git, str(base)), tree.files(git, head), package)
     forbidden, needs = governance.judge(project.policy, touched)
-    return Forecast(wp, "branch", tuple(forbidden), tuple(needs), tuple(_while_working(project.policy)))
+    return Forecast(wp, "branch", tuple(forbidden), tuple(needs), tuple(_while_working(project.policy, package)))
 
 
 def _fork(project: Project, head: str, target: str) -> str | None:
@@ -57,14 +59,17 @@ def _fork(project: Project, head: str, target: str) -> str | None:
 def _planned(project: Project, policy: Policy, package: WorkPackage, files: Iterable[str]) -> Forecast:
     forbidden, needs = governance.judge(policy, _as_if(package, package.deliverables))
     possible = [*_owned(package, [*files, *_samples(policy)])]
-    also = governance.judge(policy, _as_if(package, possible))
+    barred, asked = governance.judge(policy, _as_if(package, possible))
     told = {_rule(need) for need in (*forbidden, *needs)}
-    may = [need for need in (*also[0], *also[1], *_while_working(policy)) if _rule(need) not in told]
-    return Forecast(package.id, "plan", tuple(forbidden), tuple(needs), tuple(may))
+    may = tuple(need for need in (*asked, *_while_working(policy, package)) if _rule(need) not in told)
+    may_not = tuple(need for need in barred if _rule(need) not in told)
+    return Forecast(package.id, "plan", tuple(forbidden), tuple(needs), may, may_not)
 
 
-def _while_working(policy: Policy) -> Iterator[Need]:
+def _while_working(policy: Policy, package: WorkPackage) -> Iterator[Need]:
     """What its agent may have to ask before there is anything to review."""
+    if policy.actions.scope == "approval" and package.owned_files:
+        yield Need("scope", "changes outside its owned_files", ())
     if policy.actions.network == "approval":
         yield Need("network", "hosts that the configuration does not name, while its agent works", ())
 
