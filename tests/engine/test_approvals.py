@@ -340,9 +340,10 @@ def test_a_denial_holds_for_the_branch_and_its_reason_reaches_the_next_agent(sho
     from agentpkg.engine.dispatching import prompting
 
     shop = waiting(shops)
+    commit(shop.repo, {"elsewhere.txt": "x"}, "somebody else's")
     deny(shop, reason="use the standard library")
     assert isinstance(land(shop), Waiting)
-    commit(shop.repo, {"elsewhere.txt": "x"}, "somebody else's")
+    commit(shop.repo, {"elsewhere.txt": "y"}, "somebody else's")
     found = land(shop)
     assert isinstance(found, Waiting)
     assert "denied by human:ada: use the standard library" in found.error().message

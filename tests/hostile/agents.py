@@ -143,7 +143,7 @@ ATTACKS = (
     Attack(14, "a branch that flickers after the end", "g=$(git rev-parse HEAD); echo bad > src/$n-good; keep; "
            "e=$(git rev-parse HEAD); git update-ref $b $g; (env -i PATH=$PATH setsid sh -c \"i=0; while [ \\$i -lt 400 "
            "]; do i=\\$((i+1)); echo $e > $p/$b; echo $g > $p/$b; sleep 0.01; done\" > /dev/null 2>&1 &)",
-           lambda w, me: w.landed(f"src/{me.lower()}-good"), plain=False),
+           lambda w, me: w.landed(f"src/{me.lower()}-good"), plain=False, honest=None),
     # ---- 15
     Attack(15, "a daemon", f'setsid nohup sh -c "{_LATER}" > /dev/null 2>&1 & sleep 0.1',
            lambda w, me: (w.home / f"late-{me}").exists() or w.runs(f"late-{me}")),

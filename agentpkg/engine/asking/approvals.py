@@ -213,10 +213,14 @@ def outdated(project: Project, row: PackageRow, details: Mapping[str, Any]) -> s
     """Why a question with these details is no more about what would land now; None when it is."""
     feature = project.ledger.feature(row.feature)
     assert feature is not None
-    if project.branch_tip(row.branch or "") != details.get("head"):
+    if _has_moved(project, row, details):
         return "its branch has moved"
     moved = project.target_tip(feature.target) != details.get("base")
     return "its target has moved" if moved and details.get("change") is None else None
+
+
+def _has_moved(project: Project, row: PackageRow, details: Mapping[str, Any]) -> bool:
+    return project.branch_tip(row.branch or "") != details.get("head")
 
 
 # --------------------------------------------------------------------------- what people say
@@ -231,7 +235,7 @@ def answer(project: Project, number: int, option: str, reason: str | None) -> Qu
     actor = project.require_person(f"answer {questions.name(number)}")
     settle(project)
     asked = project.ledger.question(number)
-    changed = _overtaken(project, asked) if asked else None
+    changed = _overtaken(project, asked, option) if asked else None
     with project.ledger.write() as tx:
         if asked is None or changed is None:
             question = transition.questions.answer(tx, number, actor, option, reason)
@@ -244,10 +248,14 @@ def answer(project: Project, number: int, option: str, reason: str | None) -> Qu
     return question
 
 
-def _overtaken(project: Project, question: QuestionRow) -> str | None:
+def _overtaken(project: Project, question: QuestionRow, option: str) -> str | None:
     if question.kind != questions.APPROVAL or question.state != "open":
         return None
-    return outdated(project, project.row(question.feature, question.wp or ""), question.details)
+    row = project.row(question.feature, question.wp or "")
+    # a no holds for the branch, wherever the target is
+    if option != questions.YES and not _has_moved(project, row, question.details):
+        return None
+    return outdated(project, row, question.details)
 
 
 def _of_another_candidate(row: PackageRow, changed: str) -> NotAllowed:
