@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def audit_verify(
     project = project_at(repo)
     chains: dict[str, list[str]] = {}
     if exported is not None:
-        chains = _exported(exported, feature)
+        chains = _exported(exported, feature, auditing.anchored(project))
         reports = {n: auditing.verify_export(project, n, lines, target).as_json() for n, lines in chains.items()}
     else:
         names = [project.feature_id(feature)] if feature is not None else auditing.audited(project)
@@ -188,8 +188,8 @@ def audit_verify(
     return 0 if document["ok"] else 1
 
 
-def _exported(path: Path, feature: str | None) -> dict[str, list[str]]:
-    """The chains of an export, all or that of one feature."""
+def _exported(path: Path, feature: str | None, anchored: Sequence[str]) -> dict[str, list[str]]:
+    """The chains of an export, all or that of one feature; of an empty one those that git knows, without an entry."""
     from agentpkg.features.naming import resolve_name
     from agentpkg.ledger import exported
 
@@ -201,12 +201,15 @@ def _exported(path: Path, feature: str | None) -> dict[str, list[str]]:
     # at newlines alone: a text may hold U+2028 as it is
     found = exported.by_feature(data.decode("utf-8", "surrogateescape").split("\n"))
     if feature is None:
-        return found
-    known = resolve_name([name for name in found if name], feature) if any(found) else feature
+        return found or {name: [] for name in anchored}
+    names = sorted({*filter(None, found), *anchored})
+    known = resolve_name(names, feature) if names else feature
     return {known: found.get(known, [])}
 
 
 def _ends_of(lines: list[str]) -> tuple[str, str] | None:
+    if not lines:
+        return None
     said = [json.loads(line)["transition"] for line in (lines[0], lines[-1])]
     return said[0], said[1]
 

@@ -24,6 +24,11 @@ def audited(project: Project) -> list[str]:
     return sorted({*known, *anchored_features(project.repository)})
 
 
+def anchored(project: Project) -> list[str]:
+    """The features that have a chain in git."""
+    return sorted(anchored_features(project.repository))
+
+
 def verify(project: Project, feature: str) -> AuditReport:
     """Recomputes a feature's chain and compares it with what git holds, signatures too.
 
