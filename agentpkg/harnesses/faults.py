@@ -40,6 +40,18 @@ def provider_message(lines: Iterable[str]) -> str | None:
     return found
 
 
+_FULL = re.compile(
+    r"\bprompt is too long\b|\bcontext_length_exceeded\b|\bmaximum context length\b"
+    r"|\b(?:exceeds?|ran out of room in) (?:the |this )?(?:model's )?context (?:window|length)\b",
+    re.IGNORECASE,
+)
+
+
+def conversation_full(text: str) -> bool:
+    """Whether an end says that its conversation has become too long for its model, so that going on cannot help."""
+    return _FULL.search(text) is not None
+
+
 #: the header of RFC 9110, 10.2.3, as logs and client libraries print it, and the sentences that they make of it
 _AFTER = re.compile(
     r"\bretry[- _]after[\"']?\s*[:=]?\s*[\"']?(?P<seconds>\d{1,6}(?:\.\d+)?)(?!\d|\s*(?:ms|milli|min|m\b|h))"

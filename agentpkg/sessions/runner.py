@@ -34,6 +34,9 @@ _LOOK = 0.1
 #: seconds between two measurements of what its processes take
 _MEASURE = 0.5
 
+#: limits on time alone
+_TIME = ("timeout", "silence")
+
 #: so many tasks more on the machine are measured at once: a fork storm doubles in less than the time between
 _STORM = 100
 
@@ -173,6 +176,7 @@ class _Session:
         self.killed = False
         self.asked: list[tuple[float, int]] = []
         self.done_since: float | None = None
+        self.overdue = False
 
     def watch(self, limits: Sequence[Limit]) -> None:
         """Reads until the agent's process has ended, or has used up its grace."""
@@ -199,7 +203,7 @@ class _Session:
             self.done_since = None
             return False
         self.done_since = now if self.done_since is None else self.done_since
-        return now - self.done_since >= self.reader.linger
+        return self.overdue or now - self.done_since >= self.reader.linger
 
     def look_back(self, limits: Sequence[Limit]) -> None:
         """The last look at the limits, when all of it is dead: what was used between two looks counts too."""
@@ -239,9 +243,12 @@ class _Session:
         usage = self._usage(self.gauge.load(now))
         if self.stop is None:
             wish = self.hooks.should_stop()
-            self.stop = Breach(wish, "") if wish else _first(limits, usage)
-            if self.stop is not None:
-                self._begin_to_stop(self.stop, now)
+            found = Breach(wish, "") if wish else _first(limits, usage)
+            # what has done its work in time is not late because it stays
+            self.overdue = self.done_since is not None and found is not None and found.reason in _TIME
+            if found is not None and not self.overdue:
+                self.stop = found
+                self._begin_to_stop(found, now)
         self.hooks.looked(usage, self.stop.reason if self.stop else None)
 
     def _usage(self, load: Load, ended: bool = False) -> Usage:

@@ -5,7 +5,7 @@ import pytest
 
 from agentpkg.core.errors import BadInput, Lacking
 from agentpkg.harnesses.command import LONGEST_ARGUMENT, CommandHarness, PlainReader
-from agentpkg.harnesses.faults import retry_after
+from agentpkg.harnesses.faults import conversation_full, retry_after
 from tests.support.sessions_jobs import SomeAgent, job
 
 HARNESS = CommandHarness()
@@ -137,6 +137,13 @@ def test_a_provider_is_not_blamed_for_what_went_well_or_was_said_long_before() -
 )
 def test_when_a_provider_serves_again_is_read_from_what_it_says(line: str, seconds: int | None) -> None:
     assert retry_after(["something else", line], now=10.0) == seconds
+
+
+def test_a_conversation_that_is_too_long_is_known_by_its_end() -> None:
+    full = ("exit code 1: Prompt is too long", "Codex ran out of room in the model's context window.",
+            "Your input exceeds the context window of this model.", "context_length_exceeded")  # fmt: skip
+    assert all(map(conversation_full, full))
+    assert not any(map(conversation_full, ("its subject is too long", "no commits", "")))
 
 
 def test_a_provider_that_says_when_is_believed() -> None:

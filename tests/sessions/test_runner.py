@@ -34,6 +34,23 @@ class Talker:
         return StreamEnd(error=False, text=f"key: {secret}", usage={"k": secret}, denials=(secret,))
 
 
+class Done(Talker):
+    """A reader whose agent has done its work when it says so, and takes it up again when it says more."""
+
+    finished, linger = False, 60.0
+
+    def feed(self, stream: Stream, line: str) -> Sequence[SessionEvent | Reply]:
+        self.finished = line == "done"
+        return ()
+
+
+def test_an_agent_that_has_done_its_work_is_not_late_because_it_stays(stage: Stage) -> None:
+    ended = stage.shell("echo done; sleep 60", reader=Done(), timeout=1.0)
+    assert (ended.stop, ended.killed, ended.end.error) == (None, True, False)
+    ended = stage.shell("echo done; echo more; sleep 60", reader=Done(), timeout=1.0)
+    assert ended.stop == "timeout"
+
+
 def test_what_it_says_is_logged_in_order_and_its_end_told(stage: Stage) -> None:
     ended = stage.shell("cat; pwd; echo oops >&2; exit 3")
     assert (ended.exit_code, ended.stop, ended.killed, ended.survivors) == (3, None, False, ())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agentpkg.core.model import Outcome
 from agentpkg.core.records import SessionRow
 from agentpkg.files import read_bounded, write_atomic
+from agentpkg.harnesses.faults import conversation_full
 
 if TYPE_CHECKING:
     from agentpkg.engine.project import Project
@@ -54,7 +55,8 @@ def of(folder: Path) -> Conversation | None:
 def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[str, Any]]:
     """The conversation that a new session may go on with, and what it has used up: that of the last one, by its agent.
 
-    One that had gone on already and failed again is not taken up a third time: it may be what fails.
+    One that had gone on already and failed again is not taken up a third time: it may be what fails. One that has
+    become too long for its model is not taken up at all.
     """
     before = [row for row in project.ledger.sessions(session.feature, session.wp) if row.id != session.id]
     newest = before[-1] if before else None
@@ -62,7 +64,11 @@ def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[s
         return None, {}
     found = of(project.state / "sessions" / newest.id)
     blamed = newest.reason_class is None or newest.reason_class.counted
-    if found is None or (found.resumed and newest.outcome is Outcome.FAILED and blamed):
+    if (
+        found is None
+        or conversation_full(newest.reason or "")
+        or (found.resumed and newest.outcome is Outcome.FAILED and blamed)
+    ):
         return None, {}
     return found.id or None, _used(project, before, found.id)
 
