@@ -90,7 +90,7 @@ def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
     yield from ("--settings", os.path.join(job.folder, "settings.json"), "--permission-mode", "default")
     # what no rule and no hook decides comes as a request on standard output, and waits for its answer
     yield from ("--permission-prompt-tool", "stdio")
-    if job.resume and _kept(job.resume):
+    if job.resume and job.isolation == "basic" and _kept(job.resume):
         yield from ("--resume", job.resume)
     else:
         # a look at another one's work is a conversation of its own
@@ -140,7 +140,10 @@ def _state() -> tuple[str, ...]:
 
 
 def _kept(conversation_id: str) -> bool:
-    """Whether the program still has a conversation: one that it has forgotten would end it at once."""
+    """Whether the program still has a conversation: one that it has forgotten would end it at once.
+
+    In a sandbox it has none, since what it kept there is gone with the session.
+    """
     projects = Path(_config_folder(), "projects")
     return next(projects.glob(f"*/{conversation_id}.jsonl"), None) is not None
 

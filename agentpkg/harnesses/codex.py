@@ -60,13 +60,13 @@ class CodexHarness(programs.Installed):
 
     def reader(self, job: Job | None = None) -> Reader:
         """Understands its JSON events."""
-        return CodexReader(job.used if job else {}, Path(job.private) if job else None)
+        return CodexReader(job.used if job and _goes_on(job) else {}, Path(job.private) if job else None)
 
 
 def _arguments(agent: Agent, job: Job) -> Iterator[str]:
     # resuming knows fewer flags than beginning; both know -c
     yield "exec"
-    if job.resume:
+    if job.resume and _goes_on(job):
         yield from ("resume", job.resume)
     yield from ("--json", "-c", 'approval_policy="never"')
     for setting in (*_instructions(job), *_sandbox(agent, job), _hook(job)):
@@ -76,6 +76,15 @@ def _arguments(agent: Agent, job: Job) -> Iterator[str]:
     if job.model:
         yield from ("--model", job.model)
     yield "-"
+
+
+def _goes_on(job: Job) -> bool:
+    """Whether the program still has the conversation: one that it does not have would end it at once.
+
+    In a sandbox it has none, since what it kept there is gone with the session.
+    """
+    kept = Path(_home(), "sessions").glob(f"*/*/*/*{job.resume}*") if job.resume and job.isolation == "basic" else ()
+    return next(iter(kept), None) is not None
 
 
 def _instructions(job: Job) -> Iterator[str]:

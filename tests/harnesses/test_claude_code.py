@@ -161,6 +161,8 @@ def test_a_forgotten_conversation_is_begun_anew(tmp_path: Path, still_world: Pat
     kept.mkdir(parents=True)
     (kept / "c1.jsonl").touch()
     assert "--resume" in ClaudeCodeHarness().launch(agent, job(tmp_path, resume="c1")).argv
+    # a sandbox has none of it
+    assert "--resume" not in ClaudeCodeHarness().launch(agent, job(tmp_path, resume="c1", isolation="strong")).argv
 
 
 def _asked(tmp_path: Path, call: object, scope: bool = True) -> subprocess.CompletedProcess[str]:

@@ -101,9 +101,19 @@ def test_its_sandbox_opens_what_a_commit_needs(tmp_path: Path) -> None:
     assert 'sandbox_mode="danger-full-access"' in inside.argv
 
 
-def test_a_conversation_is_gone_on_with(tmp_path: Path) -> None:
-    argv = CodexHarness().launch(AGENT, job(tmp_path, resume="t1")).argv
-    assert argv[1:4] == ("exec", "resume", "t1")
+def test_a_conversation_is_gone_on_with_where_there_is_one(tmp_path: Path, still_world: Path) -> None:
+    def begins(level: str) -> tuple[tuple[str, ...], object]:
+        again = job(tmp_path, resume="t1", isolation=level, used={"input_tokens": 9})
+        reader = CodexHarness().reader(again)
+        reader.feed("stdout", '{"type": "turn.completed", "usage": {"input_tokens": 10}}')
+        return CodexHarness().launch(AGENT, again).argv[1:3], reader.end(0).usage["input_tokens"]
+
+    assert begins("basic") == (("exec", "--json"), 10)
+    kept = still_world / ".codex" / "sessions" / "2026" / "01" / "02"
+    kept.mkdir(parents=True)
+    (kept / "rollout-2026-t1.jsonl").touch()
+    assert begins("basic") == (("exec", "resume"), 1)
+    assert begins("strong") == (("exec", "--json"), 10)
 
 
 def test_its_hook_tells_what_was_used_before_the_end_of_a_turn(tmp_path: Path) -> None:
