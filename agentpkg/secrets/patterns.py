@@ -69,6 +69,7 @@ def _hex(raw: bytes) -> Iterator[str]:
 def _codes(raw: bytes) -> Iterator[str]:
     yield from (joint.join(map(str, raw)) for joint in (" ", ",", ", "))
     yield from (joint.join(f"0x{byte:02x}" for byte in raw) for joint in (" ", ",", ", "))
+    yield " ".join(f"{byte:08b}" for byte in raw)
     yield from ("".join(form % byte for byte in raw) for form in ("\\%03o", "=%02X", "&#%d;"))
 
 
