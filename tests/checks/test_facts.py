@@ -221,22 +221,23 @@ def test_a_sessions_commits_in_a_persons_name_fail_and_the_persons_own_do_not(sc
     assert detail == "a session made commits in the name of Test User <user@example.org>"
 
 
-@pytest.mark.parametrize(
-    ("message", "encoding", "said"),
-    [("feat(WP01): \x1b[2Jx", "utf-8", "control characters"), ("feat(WP01): a\u202eb", "utf-8", "control characters"),
-     ("feat(WP01): +ABs-", "UTF-7", "control characters"), ("feat(WP01): &ABs-", "UTF-7-IMAP", "cannot be read"),
-     ("feat(WP01): odd \x1b", "UTF-16", "control characters"), ("feat(WP01): a\n\n+AEE-udit-hash: 0", "UTF-7", "Audit"),
-     ("feat(WP01): a\n\naudit-hash: 00", "utf-8", "Audit-Hash"),
-     ("feat(WP01): grüße 👩\u200d💻\n\n\tAudit-Hash is a trailer", "utf-8", "")],
+TEXTS = (
+    ("feat(WP01): \x1b[2Jx", "utf-8", "control characters"), ("feat(WP01): a\u202eb", "utf-8", "control characters"),
+    ("feat(WP01): +ABs-", "UTF-7", "control characters"), ("feat(WP01): &ABs-", "UTF-7-IMAP", "cannot be read"),
+    ("feat(WP01): odd \x1b", "UTF-16", "control characters"), ("feat(WP01): a\n\n+AEE-udit-hash: 0", "UTF-7", "Audit"),
+    ("feat(WP01): a\n\naudit-hash: 00", "utf-8", "Audit-Hash"),
+    ("feat(WP01): grüße 👩\u200d💻\n\n\tAudit-Hash is a trailer", "utf-8", ""),
 )  # fmt: skip
-def test_texts_that_act_on_their_reader_fail(scratch: ScratchFactory, message: str, encoding: str, said: str) -> None:
+
+
+def test_texts_that_act_on_their_reader_fail(scratch: ScratchFactory) -> None:
     context = scene(scratch(), {"a": "1"})
-    tree, base = git(context.outside[0], "rev-parse", f"{context.head}^{{tree}}"), context.base
-    head = git(context.outside[0], "-c", f"i18n.commitEncoding={encoding}", "commit-tree", tree, "-p", base, "-m",
-        message,
-    )  # fmt: skip
-    told = [one.detail for one in history.check(replace(context, head=head)) if one.name == "commit texts"]
-    assert [said in one for one in told] == ([True] if said else [])
+    outside, base = context.outside[0], context.base
+    tree = git(outside, "rev-parse", f"{context.head}^{{tree}}")
+    for message, encoding, said in TEXTS:
+        head = git(outside, "-c", f"i18n.commitEncoding={encoding}", "commit-tree", tree, "-p", base, "-m", message)
+        told = [one.detail for one in history.check(replace(context, head=head)) if one.name == "commit texts"]
+        assert [said in one for one in told] == ([True] if said else []), message
 
 
 def test_a_branch_without_commits_fails(scratch: ScratchFactory) -> None:
