@@ -28,7 +28,10 @@ MATCHER = "Write|Edit|MultiEdit|NotebookEdit|Bash|apply_patch"
 TIMEOUT = 60
 
 #: tools of Claude Code and Codex that change nothing outside of the conversation, where a program asks about all
-_HARMLESS = frozenset(("update_plan", "view_image", "Read", "Glob", "Grep", "TodoWrite"))
+_HARMLESS = frozenset(
+    ("update_plan", "view_image", "Read", "Glob", "Grep", "TodoWrite", "create_goal", "get_goal", "update_goal",
+     "list_mcp_resources", "list_mcp_resource_templates")
+)  # fmt: skip
 
 #: bytes at the end of a transcript in which the newest count is
 _TAIL = 1 << 20

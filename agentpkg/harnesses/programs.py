@@ -10,7 +10,7 @@ from typing import Any
 
 from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.records import SessionEvent
-from agentpkg.files import read_bounded
+from agentpkg.files import open_regular
 from agentpkg.harnesses.base import Agent
 
 #: characters of one value of a tool's input, or of a result, that an event keeps
@@ -19,7 +19,7 @@ LONGEST = 4_000
 #: the smallest part of an amount of money that is kept
 _CENTS = Decimal("0.000001")
 
-#: bytes of a project's own instructions
+#: bytes of a file of a project's own instructions
 _INSTRUCTIONS = 100_000
 
 
@@ -131,10 +131,14 @@ def _imported(repository: str, line: str) -> str:
 
 
 def _text(path: Path) -> str:
+    """A file's beginning; empty where there is none that can be read."""
     try:
-        return read_bounded(path, _INSTRUCTIONS, follow=True).decode("utf-8", "replace")
+        with open_regular(path, follow=True) as handle:
+            found = os.read(handle, _INSTRUCTIONS + 1)
     except (OSError, AgentpkgError):
         return ""
+    text = found[:_INSTRUCTIONS].decode("utf-8", "replace")
+    return text if len(found) <= _INSTRUCTIONS else f"{text}\n[… the rest of {path.name} is left out …]"
 
 
 # --------------------------------------------------------------------------- events

@@ -154,6 +154,15 @@ def test_prompt_and_scope_travel_by_stdin_and_files(tmp_path: Path) -> None:
     assert launch.argv[launch.argv.index("--session-id") + 1] == conversation("sess_01")
 
 
+def test_of_instructions_without_end_the_beginning_is_told(tmp_path: Path) -> None:
+    where = job(tmp_path)
+    Path(where.repository, "CLAUDE.md").write_text("Be kind.\n" + "more\n" * 100_000)
+    told = ClaudeCodeHarness().launch(SomeAgent(command=("/bin/cat",)), where).files["instructions.md"]
+    assert "Be kind." in told
+    assert "left out" in told
+    assert len(told) < 101_000
+
+
 def test_a_forgotten_conversation_is_begun_anew(tmp_path: Path, still_world: Path) -> None:
     agent = SomeAgent(command=("/bin/cat",))
     assert "--resume" not in ClaudeCodeHarness().launch(agent, job(tmp_path, resume="c1")).argv
