@@ -117,12 +117,10 @@ def serve(listener: int, agent: int, does: "Mapping[str, Does]") -> None:
 
 
 def _woken_by_ends() -> int:
-    """What becomes readable when a child has ended; signals to the agent's group do not end this process."""
+    """What becomes readable when a child has ended."""
     awake, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    asks_to_end = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-    for number in (signal.SIGCHLD, *asks_to_end):
-        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     return awake
 
 

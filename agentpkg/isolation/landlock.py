@@ -176,9 +176,7 @@ def _shorten(folder: str) -> str:
 
 def _answered(rules: "dict[str, Any]", argv: "list[str]") -> NoReturn:
     """Has a child become the agent, and answers for it."""
-    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-    deputy, loopback, shm = map(importlib.import_module, ("deputy", "loopback", "shm"))
-    own = loopback.address()
+    own = _own_address()
     for name in ("NO_PROXY", "no_proxy"):
         if name in os.environ:
             os.environ[name] += f",{own}"
@@ -196,11 +194,28 @@ def _answered(rules: "dict[str, Any]", argv: "list[str]") -> NoReturn:
     os.close(tell)
     listener = _taken(agent, os.read(told, 4))
     os.write(let_go, b"x")
+    _serve(listener, agent, own, rules)
+
+
+def _own_address() -> str:
+    """One of 127.0.0.0/8 that no other session has, as far as chance goes."""
+    one, two, three = os.urandom(3)
+    return f"127.{1 + one % 254}.{two}.{1 + three % 254}"
+
+
+def _serve(listener: int, agent: int, own: str, rules: "dict[str, Any]") -> NoReturn:
+    """Holds nothing of the agent's but the filter, and answers what it asks."""
+    # what asks the agent's group to end is for the agent to decide on
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     kept = os.dup2(listener, 3)
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    # while the agent starts
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    deputy, loopback, shm = map(importlib.import_module, ("deputy", "loopback", "shm"))
     sockets = loopback.Sockets(own, rules["connect"], rules["folders"])
     raise SystemExit(deputy.serve(kept, agent, {**sockets.calls(), **shm.calls()}))
 

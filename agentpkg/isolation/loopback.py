@@ -39,12 +39,6 @@ class Question(Protocol):
         """A duplicate of a descriptor."""
 
 
-def address() -> str:
-    """One that no other session has, as far as chance goes."""
-    one, two, three = os.urandom(3)
-    return f"127.{1 + one % 254}.{two}.{1 + three % 254}"
-
-
 class Sockets:
     """What the calls about sockets do; each as :data:`agentpkg.isolation.deputy.Does` says.
 
