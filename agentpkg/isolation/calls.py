@@ -27,7 +27,11 @@ _EACCES, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 13, 38, 95, 97
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM, _DATAGRAM, _TYPE_MASK = 1, 2, 0xF
 _TCP, _FASTOPEN = 6, 0x20000000
+
+#: options of sockets: sharing a port, the way that packets take, connecting later than asked
 _SOL_SOCKET, _SO_REUSEPORT = 1, 15
+_IP_LEVEL, _IP_OPTIONS = 0, 4
+_TCP_FASTOPEN_CONNECT = 30
 
 #: linux/fcntl.h; O_NOFOLLOW is told by each machine
 _ACCESS, _READ_WRITE, _CREATE_ANEW, _HERE = 3, 2, 0o100 | 0o200, 0xFFFFFF9C
@@ -130,16 +134,24 @@ def _rules(machine: _Machine, sockets: Sockets) -> _Code:
     for number, flags in ((machine.sendto, 3), (machine.sendmsg, 2), (machine.sendmmsg, 3)):
         fast = _when(_ANY_BIT, _FASTOPEN, [_refuse(_EOPNOTSUPP)])
         code += _when(_EQUAL, number, [_argument(flags), *fast, _allow()])
+    code += _when(_EQUAL, machine.setsockopt, _options(asked=sockets is Sockets.ASKED))
     if sockets is Sockets.REFUSED:
         code += _when(_EQUAL, machine.ways[2], [_refuse(_EACCES)])
     return [*code, *(_asked(machine) if sockets is Sockets.ASKED else ()), _allow()]
 
 
+def _options(asked: bool) -> _Code:
+    """Options by which a connection leads elsewhere than its address says, or is made when nobody looks any more."""
+    route = [_argument(2), *_when(_EQUAL, _IP_OPTIONS, [_refuse(_EACCES)]), _allow()]
+    later = [_argument(2), *_when(_EQUAL, _TCP_FASTOPEN_CONNECT, [_refuse(_EOPNOTSUPP)]), _allow()]
+    # two that share a port share what comes to it: nothing happens, and it is told that it did
+    shares = [_argument(2), *_when(_EQUAL, _SO_REUSEPORT, [_refuse(0)]), _allow()] if asked else [_allow()]
+    levels = ((_IP_LEVEL, route), (_TCP, later), (_SOL_SOCKET, shares))
+    return [_argument(1), *(step for level, body in levels for step in _when(_EQUAL, level, body)), _allow()]
+
+
 def _asked(machine: _Machine) -> _Code:
     code: _Code = [step for number in machine.ways for step in _when(_EQUAL, number, [_ask()])]
-    # two that share a port share what comes to it: nothing happens, and it is told that it did
-    shares = [_argument(2), *_when(_EQUAL, _SO_REUSEPORT, [_refuse(0)]), _allow()]
-    code += _when(_EQUAL, machine.setsockopt, [_argument(1), *_when(_EQUAL, _SOL_SOCKET, shares), _allow()])
     if machine.paths is None:
         return code
     code += _when(_EQUAL, machine.paths.openat, _opened_to_share(machine.paths.nofollow))
