@@ -25,6 +25,13 @@ _KEY_REFUSED = re.compile(
     re.IGNORECASE,
 )
 
+#: how programs say that they lost, or never had, the way to their provider
+_OUT_OF_REACH = re.compile(
+    r"\bcannot connect to api\b|\bconnection (?:was )?(?:closed|reset|refused|dropped)\b|\bsocket hang up\b"
+    r"|\bECONN(?:RESET|REFUSED)\b|\bETIMEDOUT\b|\bfetch failed\b",
+    re.IGNORECASE,
+)
+
 #: keys of what programs tell of an error beside its message: a name for it
 _KINDS = {"errorKind", "errorName", "reason"}
 
@@ -66,7 +73,7 @@ def _fault(error: Said, text: str) -> Fault:
         or code == 429
         or 500 <= whole(code) < 600
     )
-    if refused or provider_message([text]):
+    if refused or provider_message([text]) or _OUT_OF_REACH.search(text):
         return "provider"
     signed_out = code in (_SIGN_IN, 401, 403) or data.get("errorName") == "ProviderAuthError"
     return "environment" if signed_out or _KEY_REFUSED.search(text) else "agent"
@@ -80,4 +87,6 @@ def error_text(error: Said) -> str:
         more = json.dumps(data, default=str)
     status = whole(error.get("code"))
     said = f"the model's provider answered {status}" if status >= 400 else ""
-    return ": ".join(part for part in (said, str(error.get("message") or "it failed"), str(more)) if part)
+    # the protocol's name for its code says nothing where more follows
+    message = str(error.get("message") or "it failed").removeprefix("Internal error: ")
+    return ": ".join(part for part in (said, message, str(more)) if part)

@@ -57,7 +57,7 @@ class AcpReader:
         self._worktree, self._scope = (job.worktree, job.scope) if job else ("/", Scope())
         self._mode, self._also, self._meta = mode, also, meta
         self._cap = job.allowance.get("cost_usd") if job else None
-        self._model = job.model if job else None
+        self._model, self._used = (job.model, job.used) if job else (None, {})
         #: what is still to be set before the first turn
         self._wishes: list[bytes] = []
         self._conversation: str | None = None
@@ -244,6 +244,8 @@ class AcpReader:
             yield SessionEvent("notice", f"agent {self._name} {info.get('version')}")
         can_load = mapping(result.get("agentCapabilities")).get("loadSession") is True
         self._loading = bool(self._resume) and can_load
+        if self._loading:
+            self._usage.begin_at(self._used, self._name)
         opening = say.load_session(self._worktree, self._resume, self._meta) if self._loading and self._resume else None
         yield Reply(opening or say.new_session(self._worktree, self._meta))
 

@@ -16,6 +16,9 @@ _COUNTS = {"inputTokens": "input_tokens", "outputTokens": "output_tokens", "cach
            # as goose spells them
            "cacheReadTokens": "cached_input_tokens", "cacheWriteTokens": "cache_written_tokens"}  # fmt: skip
 
+#: agents that go on counting the money of a conversation, and do not say where they begin
+_OF_ALL = {"OpenCode"}
+
 #: what goose says of a whole conversation
 _TOTALS = {"accumulatedInputTokens": "input_tokens", "accumulatedOutputTokens": "output_tokens"}
 
@@ -32,6 +35,11 @@ class Usage:
         #: what the conversation had used before this session, by the same keys
         self._before: dict[str, Any] = {}
         self._each = False
+
+    def begin_at(self, used: Said, agent: str) -> None:
+        """Money that an earlier conversation had used, for programs that do not say so when they load it."""
+        if agent in _OF_ALL:
+            self._before = {name: amount for name, amount in used.items() if name.startswith("cost_")}
 
     def turn(self, result: Said) -> None:
         """The end of a turn; who tells of each answer has told it already."""

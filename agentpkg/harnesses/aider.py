@@ -56,9 +56,11 @@ class AiderHarness(programs.Installed):
         program = self.required(agent)
         ignored = "".join(f"{line}\n" for lines in job.scope.forbidden for line in lines)
         return Launch(
-            argv=(program, *agent.command[1:], *_arguments(job)), files={"ignore": ignored, "history/.keep": ""},
+            argv=(program, *agent.command[1:], *_arguments(job)), files={"ignore": ignored},
             reads=tuple(programs.reads(program)),
             writes=(os.path.join(programs.home(), ".aider"),),
+            # it breaks its lines, and errors of providers in them, at the width of a terminal
+            env={"COLUMNS": "10000"},
         )  # fmt: skip
 
     def reader(self, job: Job | None = None) -> Reader:
@@ -71,8 +73,8 @@ def _arguments(job: Job) -> Iterator[str]:
         yield from ("--model", job.model)
     yield from (*_QUIET, *_UNNAMED, "--commit-prompt", _COMMIT_PROMPT.format(wp=job.wp))
     yield from ("--aiderignore", os.path.join(job.folder, "ignore"))
-    for name in ("chat", "input"):
-        yield from (f"--{name}-history-file", os.path.join(job.folder, "history", f"{name}.md"))
+    # the session's log has it all, and in a sandbox nothing else can be written
+    yield from ("--chat-history-file", os.devnull, "--input-history-file", os.devnull)
     house = next(
         (name for name in ("AGENTS.md", "CLAUDE.md") if os.path.isfile(os.path.join(job.repository, name))), None
     )

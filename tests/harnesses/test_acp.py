@@ -270,9 +270,18 @@ def test_an_adapter_that_watches_its_budget_itself_has_used_it_up(tmp_path: Path
     [
         ("Internal error: Incorrect API key provided: sk-1", {"errorName": "APIError"}, "environment"),
         ("Internal error: rate limit exceeded, try again in 40s", {"errorName": "APIError"}, "provider"),
+        ("Internal error: Cannot connect to API: the socket was closed", {"errorName": "APIError"}, "provider"),
         ("add more credits", {"reason": "credits_exhausted"}, "provider"), ("no", {"errorName": "Other"}, "agent"),
     ],
 )  # fmt: skip
 def test_whose_an_error_is_by_what_programs_tell_of_it(message: str, data: dict[str, str], fault: str) -> None:
     end = acp_ends.of_error({"code": -32603, "message": message, "data": data})
-    assert (end.fault, end.text) == (fault, message)
+    assert (end.fault, end.text) == (fault, message.removeprefix("Internal error: "))
+
+
+def test_money_of_earlier_tries_is_not_counted_again(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, resume="c0", used={"cost_usd": "0.01", "input_tokens": 5})
+    talk(id=1, result={"agentCapabilities": {"loadSession": True}, "agentInfo": {"name": "OpenCode", "version": "1"}})
+    talk(id=2, result={})
+    talk.update("usage_update", used=10, size=100, cost={"amount": 0.03, "currency": "USD"})
+    assert talk.reader.used == {"cost_usd": "0.02"}

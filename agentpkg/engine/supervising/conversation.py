@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +75,13 @@ def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[s
 
 
 def _used(project: "Project", rows: Sequence[SessionRow], conversation: str) -> Mapping[str, Any]:
-    """The counts of all sessions of a conversation, added up."""
+    """The counts and the money of all sessions of a conversation, added up."""
     total: dict[str, Any] = {}
     for row in rows:
         there = of(project.state / "sessions" / row.id)
-        if there is not None and there.id == conversation:
-            counts = {key: value for key, value in row.usage.items() if isinstance(value, int)}
-            total.update({key: total.get(key, 0) + value for key, value in counts.items()})
+        for key, value in row.usage.items() if there is not None and there.id == conversation else ():
+            if isinstance(value, int):
+                total[key] = total.get(key, 0) + value
+            elif key.startswith("cost_"):
+                total[key] = str(Decimal(total.get(key, "0")) + Decimal(value))
     return total
