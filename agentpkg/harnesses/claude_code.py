@@ -9,6 +9,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -101,7 +102,9 @@ def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
         yield from ("--model", job.model)
     if "cost_usd" in job.allowance:
         # money is told at the end only, so that the program itself has to watch it
-        yield from ("--max-budget-usd", job.allowance["cost_usd"])
+        # and it counts what its conversation has cost before
+        earlier = Decimal(str(job.used.get("cost_usd", 0))) if job.resume else Decimal(0)
+        yield from ("--max-budget-usd", str(Decimal(job.allowance["cost_usd"]) + earlier))
     # both take every word up to the next flag
     yield from ("--allowedTools", *_ALLOWED, *programs.option_list(agent, "allow"))
     yield from ("--disallowedTools", *_DENIED, *programs.option_list(agent, "deny"))

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from agentpkg.core.records import SessionEvent
@@ -59,6 +60,8 @@ class ClaudeReader:
         self._resets: int | None = None
         #: what each message of the model since the last result has used, by its id; provisional
         self._messages: dict[str, dict[str, Any]] = {}
+        #: what its conversation had used before, where its results count that as well; None before the first
+        self._before: Said | None = None
         #: its turn is over; nothing more is said to it
         self._over = self._closed = False
         #: the kinds of what works on in the background; it begins a further turn when one of them has ended
@@ -67,7 +70,7 @@ class ClaudeReader:
     @property
     def used(self) -> Mapping[str, Any]:
         """What its result says, and its messages since; money comes with a result alone."""
-        told = _usage(self._result) if self._result is not None else {}
+        told = self._own(self._result) if self._result is not None else {}
         counts = {name: told[name] for name in _COUNTS.values() if name in told}
         return {**told, **_added([counts, *self._messages.values()])}
 
@@ -118,9 +121,12 @@ class ClaudeReader:
                 yield unknown(said, str(kind))
 
     def _ended_turn(self, said: Said) -> Iterator[SessionEvent | Reply]:
+        if self._before is None:
+            self._before = self._counted_before(said)
         self._result, self._over = said, True
         self._messages.clear()
-        yield SessionEvent("usage", _usage_line(said), _usage(said))
+        used = self._own(said)
+        yield SessionEvent("usage", ", ".join(f"{key} {value}" for key, value in used.items()), used)
         if self._background:
             what = ", ".join(self._background)
             yield SessionEvent("notice", f"its turn is over; it waits for what it has started: {what}")
@@ -128,6 +134,25 @@ class ClaudeReader:
             # it answers what it was told meanwhile, and ends
             self._closed = True
             yield Reply(b"", close=True)
+
+    def _counted_before(self, said: Said) -> Said:
+        """What an earlier try has told already of what a result counts.
+
+        Some versions go on counting when they go on with a conversation, if they find what they wrote down of it; the
+        messages of this session tell which it is.
+        """
+        before = self._job.used if self._job is not None and self._job.resume else {}
+        more = _tokens(_usage(said)) - _tokens(_added(self._messages.values()))
+        return before if before and 2 * more >= _tokens(before) else {}
+
+    def _own(self, said: Said) -> dict[str, Any]:
+        """A result's usage without what an earlier try has told already."""
+        used, before = _usage(said), self._before or {}
+        for name in set(_COUNTS.values()) & used.keys():
+            used[name] = max(0, used[name] - whole(before.get(name)))
+        if "cost_usd" in used and "cost_usd" in before:
+            used["cost_usd"] = money(max(Decimal(0), Decimal(used["cost_usd"]) - Decimal(before["cost_usd"])))
+        return used
 
     def _system(self, said: Said) -> Iterator[SessionEvent]:
         kind = said.get("subtype")
@@ -273,6 +298,5 @@ def _added(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def _usage_line(said: Said) -> str:
-    usage = _usage(said)
-    return ", ".join(f"{key} {value}" for key, value in usage.items())
+def _tokens(usage: Said) -> int:
+    return sum(whole(usage.get(name)) for name in set(_COUNTS.values()))

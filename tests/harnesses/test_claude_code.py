@@ -205,3 +205,17 @@ def test_the_hook_decides_by_the_scope(tmp_path: Path, tool: str, given: dict[st
 def test_a_hook_that_cannot_judge_refuses(tmp_path: Path) -> None:
     assert _asked(tmp_path, {"tool_name": "Write"}, scope=False).returncode == 2
     assert _asked(tmp_path, ["nonsense"]).returncode == 2
+
+
+@pytest.mark.parametrize(("counted", "own"), [(4000, 3000), (3000, 3000)])
+def test_what_an_earlier_try_has_used_is_not_counted_again(tmp_path: Path, counted: int, own: int) -> None:
+    before = {"input_tokens": 1000, "cost_usd": "0.01", "turns": 1}
+    reader = ClaudeReader(job(tmp_path, resume="c1", used=before))
+    for number in range(3):
+        message = {"id": f"m{number}", "content": [], "usage": {"input_tokens": 1000}}
+        reader.feed("stdout", json.dumps({"type": "assistant", "message": message}))
+    models = {"m": {"inputTokens": counted}}
+    result = {"type": "result", "is_error": False, "modelUsage": models, "total_cost_usd": counted / 100_000}
+    reader.feed("stdout", json.dumps(result))
+    used = reader.end(0).usage
+    assert (used["input_tokens"], used["cost_usd"]) == (own, "0.03")
