@@ -50,6 +50,19 @@ def test_a_test_that_tests_the_change_is_approved_and_one_that_does_not_is_refus
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("does", "status"), [("os._exit(0)", "fail"), pytest.param("print(1)", "warn", marks=pytest.mark.exhaustive)]
+)
+def test_a_product_that_ends_the_run_of_its_tests_in_their_place_is_refused(
+    scratch: ScratchFactory, tmp_path: Path, does: str, status: str
+) -> None:
+    good = "from price import vat\n\n\ndef test_vat():\n    assert vat(50) == 10\n"
+    ends = f"import atexit, os\n\n{VAT}\n\natexit.register(lambda: {does})\n"
+    out = review(scratch, tmp_path, {"price.py": ends, "test_vat.py": good}, mutants_tried=0)
+    assert named(out.checks, "how tests run").status == status, out.checks
+
+
+@pytest.mark.slow
 def test_old_tests_decide_on_a_rewriting(scratch: ScratchFactory, tmp_path: Path) -> None:
     rewritten = (
         "from price import net\n\n\ndef test_all():\n    for off in (10,):\n        assert net(200, off) == {}\n"

@@ -162,6 +162,22 @@ def old_code(changes: Sequence[FileChange]) -> dict[str, bytes | None]:
     }
 
 
+#: a test that fails, for both of Python's runners
+_FAILING = b"""import unittest
+
+
+class TestThatFails(unittest.TestCase):
+    def test_that_fails(self):
+        self.fail("agentpkg wants to see this fail")
+"""
+
+
+def failing(changes: Sequence[FileChange]) -> dict[str, bytes | None]:
+    """Puts tests that fail into a copy, beside the product's and where tests usually are."""
+    folders = {"", "tests/", "test/", *(c.path.rpartition("/")[0] + "/" for c in changes if roles.is_test(c.path))}
+    return {f"{folder}test_agentpkg_that_fails.py": _FAILING for folder in folders}
+
+
 def fault(mutant: Mutant) -> dict[str, bytes | None]:
     """Puts one fault into a copy."""
     return {mutant.path: _bytes(mutant.text)}

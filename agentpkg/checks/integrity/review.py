@@ -49,6 +49,7 @@ def check(
     lab = _lab(bench, looked, parallel, budget)
     tried = _try(lab, context, changed, known, found) if lab else Tried()
     tried = replace(tried, old_scripts=_try_scripts(bench, looked, changed, found, budget))
+    found += _try_failing(lab, changed) if lab else []
     return judgement.findings(found, known, tried, context.definitions.integrity)
 
 
@@ -105,6 +106,14 @@ def _testing(context: ReviewContext, ran: Sequence[Ran]) -> list[CheckSpec]:
     specs = [one.spec for one in ran if probes.runs_tests(one.spec)]
     configured = [spec for spec in specs if spec in context.definitions.checks]
     return configured or specs
+
+
+def _try_failing(lab: Lab, changed: Sequence[FileChange]) -> list[Oddity]:
+    """Whether a test that fails is still seen, where the product could say otherwise when its tests end."""
+    odd, failing = surroundings.meddling(changed), probes.failing(changed)
+    if not odd or lab.attempt(failing, on_target=True).passed is not False or not lab.attempt(failing).passed:
+        return odd
+    return [replace(one, weight="grave", why="a test that fails is not seen any more") for one in odd]
 
 
 def _try(

@@ -11,7 +11,8 @@ _ENDS = re.compile(r"\bos\._exit\(|\bpytest\.exit\(|\bos\.abort\(|\bos\.kill\(\s
 _FRAMEWORK = re.compile(
     r"^\s*(pytest|_pytest|unittest|builtins)(\.\w+)+\s*=[^=]|setattr\(\s*(pytest|unittest|builtins)\b"
 )
-
+#: what acts when a process ends, or makes it end, in place of a test runner; what a report of tests begins with
+_AT_END = re.compile(r"\b_exit\b|\batexit\b|<testsuite|\bsys\.exitfunc\b|\bthreading\._register_atexit\b")
 
 #: programs, and modules of Python, that look at a file which they are given and do not run it
 _LOOK = re.compile(
@@ -68,6 +69,17 @@ def _scripts(
         product = roles.is_product(one.path) and not _JUDGES.search(one.path)
         meant = one.path in intent.named or (product and (one.path in intent.chosen or one.path not in by_config))
         yield Oddity(oddity.RUNNING, one.path, 0, SCRIPT, "a check runs it", "odd" if meant else "doubtful")
+
+
+def meddling(changes: Sequence[FileChange]) -> list[Oddity]:
+    """New lines of a product that could act when a run of its tests ends; odd by themselves."""
+    return [
+        Oddity(oddity.RUNNING, one.path, line, text.strip()[:80], "it acts when a run ends", "odd")
+        for one in changes
+        if roles.is_python(one.path) and roles.is_product(one.path)
+        for line, text in one.added_lines()
+        if _AT_END.search(text.partition("#")[0])
+    ][:1]
 
 
 def _data(changes: Sequence[FileChange], intent: Intent) -> Iterator[Oddity]:
