@@ -27,10 +27,16 @@ MATCHER = "Write|Edit|MultiEdit|NotebookEdit|Bash|apply_patch"
 #: seconds that a program is to wait for it; it takes a fifth of one
 TIMEOUT = 60
 
-#: tools of Claude Code and Codex that change nothing outside of the conversation, where a program asks about all
+#: what agents of Codex's own are led by; the hook is asked about each of their calls as well
+_LEADING = ("spawn_agent", "wait_agent", "list_agents", "send_message", "followup_task", "interrupt_agent")
+
+#: tools of Claude Code and Codex that change nothing outside of the conversation, where a program asks about all; Codex
+#: joins the name of a tool to that of its group
 _HARMLESS = frozenset(
     ("update_plan", "view_image", "Read", "Glob", "Grep", "TodoWrite", "create_goal", "get_goal", "update_goal",
-     "list_mcp_resources", "list_mcp_resource_templates")
+     "list_mcp_resources", "list_mcp_resource_templates", "wait", "clocksleep", "clockcurr_time",
+     "request_user_input", "request_user_input_async", "send_message_to_user_async",
+     *_LEADING, *(f"collaboration{name}" for name in _LEADING))
 )  # fmt: skip
 
 #: bytes at the end of a transcript in which the newest count is

@@ -1,5 +1,6 @@
 """Processes killed at every step of a session: the next command finishes or undoes it, and nothing is lost."""
 
+import json
 import os
 import shutil
 import signal
@@ -211,8 +212,12 @@ def test_commits_of_a_session_whose_supervisor_died_come_in_and_count_in_the_nex
     assert row.agent_pid
     os.kill(row.pid, signal.SIGKILL)
     until(lambda: not _alive(row.agent_pid or 0), what="the watcher to end the agent")
+    # as an agent has it that tells what it uses
+    sign = shop.state / "sessions" / row.id / "pulse.json"
+    sign.write_text(json.dumps({**json.loads(sign.read_text()), "used": {"input_tokens": 7}}))
     ended = attach.wait(shop.project, begun.id)
     assert (ended.outcome, ended.reason_class, ended.commits) == ("failed", FailureClass.ENVIRONMENT, 1)
+    assert ended.usage == {"input_tokens": 7}
     # the next agent finds all done, and commits nothing
     shop.agent("WP01", 'test "$(cat src/wp01.txt)" = "by WP01"', attempt=2)
     shop.implement("WP01")

@@ -35,6 +35,7 @@ def test_calls_are_allowed_refused_or_asked_about(tmp_path: Path) -> None:
         "allow": [guard.judge(SCOPE, str(tmp_path), "Bash", {"command": "make"}),
                   guard.judge(SCOPE, str(tmp_path), "Read", {}),
                   guard.judge(SCOPE, str(tmp_path), "create_goal", {"objective": "x"}),
+                  guard.judge(SCOPE, str(tmp_path), "collaborationspawn_agent", {"message": "x"}),
                   guard.judge(SCOPE, str(tmp_path), "write_stdin", {"session_id": 1, "chars": "y\n"}),
                   guard.judge(SCOPE, str(tmp_path), "Bash", {"command": f"apply_patch <<E\n{_PATCH}src/a\nE"}),
                   guard.judge(free, str(tmp_path), "Write", {"file_path": "docs/a"})],

@@ -21,11 +21,12 @@ from agentpkg.files import remove_tree
 from agentpkg.git import private, provision, quarantine, snapshots, torn
 from agentpkg.git.relocation import follow
 from agentpkg.git.stale import remove_stale_locks
+from agentpkg.harnesses.base import StreamEnd
 from agentpkg.secrets.redact import Redactor
 from agentpkg.secrets.resolve import referenced, resolve_environment
 from agentpkg.sessions.judge import Facts
 from agentpkg.sessions.log import NAME as LOG
-from agentpkg.sessions.pulse import read_members
+from agentpkg.sessions.pulse import read_members, read_pulse
 from agentpkg.sessions.runner import session_mark
 
 #: seconds between two looks for locks that killed git processes have left
@@ -131,7 +132,13 @@ def _end(project: Project, row: SessionRow, folder: Path) -> None:
         return
     redactor = _redactor(project, plan)
     facts = conclude.facts_of(folder) if redactor is not None else None
-    conclude.conclude(project, plan, folder, facts or Facts(trouble=_TROUBLE, exit_code=None), redactor)
+    conclude.conclude(project, plan, folder, facts or _cut_short(folder), redactor)
+
+
+def _cut_short(folder: Path) -> Facts:
+    """What is known of a session that nobody saw end; what it had used by its last sign of life was spent."""
+    pulse = read_pulse(folder)
+    return Facts(trouble=_TROUBLE, exit_code=None, end=StreamEnd(usage=pulse.used if pulse is not None else {}))
 
 
 def _end_without_plan(project: Project, row: SessionRow, folder: Path) -> None:
