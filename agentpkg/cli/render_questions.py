@@ -46,9 +46,9 @@ def _question(one: Json) -> list[Text]:
 def _about(one: Json) -> Sequence[Part]:
     if one["kind"] == "permission":
         return (f"{one['text']}", (f"  ({one['why']})" if one["why"] else "", "dim"))
-    if one["kind"] == "conflict":
-        return (one["text"],)
-    return (f"{one['kind']} of candidate {render.short(one['candidate'])}",)
+    if one["kind"] == "approval":
+        return (f"approval of candidate {render.short(one['candidate'])}",)
+    return (one["text"],)
 
 
 _STYLES = {"open": "yellow", "answered": "green"}
@@ -68,8 +68,9 @@ def _how(one: Json) -> str:
 
 
 def _who(one: Json) -> str:
-    whom = ", ".join(one["approvers"]) or "any person"
-    but = f", but not {', '.join(one['excluded'])}" if one["excluded"] else ""
+    named = [who for who in one["approvers"] if who not in one["excluded"]]
+    whom = ", ".join(named) or ("nobody" if one["approvers"] else "any person")
+    but = f", but not {', '.join(one['excluded'])}" if one["excluded"] and not one["approvers"] else ""
     more = f"; {one['people']} different people, {one['missing']} still missing" if one["people"] > 1 else ""
     return f"{whom}{but}{more}"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpkg.cli import render_questions
 from tests.cli import support
 from tests.cli.support import quick
 from tests.support.repos import ScratchFactory
@@ -116,3 +117,16 @@ def test_the_doctor_tells_of_a_key_that_is_missing(scratch: ScratchFactory) -> N
     repo = scratch(support.files(**{".kittify/config.yaml": support.CONFIG + "audit: {sign: true}\n"}))
     found = {one["name"]: one["status"] for one in quick(repo, "doctor", "--json").json["checks"]}
     assert (found["policy"], found["signing"]) == ("pass", "warn")
+
+
+def test_what_is_asked_for_money_is_said_and_who_is_left_of_those_named() -> None:
+    asked = {
+        "question": "Q2", "feature": "003-auth-system", "wp": "WP02", "kind": "spending", "state": "open", "why": "",
+        "candidate": "budget.feature.tokens", "text": "may it use 1000 tokens more?", "needs": [], "answers": [],
+        "overdue": False, "answer": None, "options": ["yes", "no"], "deadline": None, "default": "no", "people": 1,
+        "missing": 1, "approvers": ["human:ada", "human:bob"], "excluded": ["human:ada"],
+    }  # fmt: skip
+    said = "\n".join(text.plain for text in render_questions.listed([asked]))
+    assert "may it use 1000 tokens more?" in said
+    assert "human:bob\n" in said
+    assert "nobody" in render_questions.listed([{**asked, "excluded": asked["approvers"]}])[2].plain
