@@ -402,7 +402,8 @@ def test_wrapped_and_encoded_output_and_a_crash_leave_no_secret_behind(
 def test_the_supervisor_holds_no_secret_in_its_environment(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = with_secret(shops, monkeypatch)
     shop.package("WP01", secrets=[])
-    shop.agent("WP01", "wait_for go; save src/wp01.txt x")
+    # which it can have found in another process's environment
+    shop.agent("WP01", f"wait_for go; echo found {TOKEN[::-1]} | rev; save src/wp01.txt x")
     project = shop.project
     started = dispatch.start(project, project.good_feature(FEATURE), "WP01", dispatch.Wish())
     until(lambda: shop.order() == ["WP01"], what="the agent")
@@ -412,6 +413,7 @@ def test_the_supervisor_holds_no_secret_in_its_environment(shops: ShopFactory, m
             assert TOKEN.encode() not in Path(f"/proc/{pid}/{name}").read_bytes(), pid
     shop.go("go")
     attach.wait(shop.project, started.session.id)
+    assert leaks(shop, TOKEN) == []
 
 
 def test_a_secret_in_the_reason_of_a_failure_is_redacted(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:

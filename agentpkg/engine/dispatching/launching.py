@@ -26,7 +26,7 @@ from agentpkg.git.discover import BACK_POINTER
 from agentpkg.harnesses import harness_named
 from agentpkg.harnesses.base import Fault, Job, Launch
 from agentpkg.prompts import Bundle
-from agentpkg.secrets.resolve import Resolved, referenced
+from agentpkg.secrets.resolve import SHORTEST, Resolved, referenced
 
 #: where in a session's folder the files of its harness lie
 _HARNESS_FOLDER = "harness"
@@ -119,7 +119,7 @@ def spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[s
         "held_by": [me.pid, me.started],
         "environment": {name: value.reveal() for name, value in secrets.hidden.items()},
         "secrets": {name: value.reveal() for name, value in secrets.secrets.items()},
-        "copied": sorted(copied),
+        "copied": sorted(copied | _not_given(project, secrets)),
     }
     return proc.spawn_detached(
         [sys.executable, "-P", "-m", actors.SUPERVISOR, str(folder)],
@@ -129,8 +129,18 @@ def spawn(project: Project, folder: Path, secrets: Resolved, copied: frozenset[s
 
 def _without_secrets(project: Project) -> dict[str, str]:
     """The environment without what the configuration calls secrets: agents may read that of their supervisor."""
-    settings = project.settings
-    known = referenced(settings.agent.environment)
-    for agent in settings.agents.values():
-        known |= referenced(agent.environment)
+    known = _secret_names(project)
     return {name: value for name, value in project.environ.items() if name not in known}
+
+
+def _not_given(project: Project, secrets: Resolved) -> set[str]:
+    """Values of other packages' secrets in the environment: at `basic` an agent finds them in those of processes."""
+    others = {name: project.environ.get(name, "") for name in _secret_names(project) - secrets.secrets.keys()}
+    return {value for value in others.values() if len(value) >= SHORTEST}
+
+
+def _secret_names(project: Project) -> set[str]:
+    settings = project.settings
+    return referenced(settings.agent.environment).union(
+        *(referenced(agent.environment) for agent in settings.agents.values())
+    )
