@@ -91,7 +91,7 @@ def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
     yield from ("--settings", os.path.join(job.folder, "settings.json"), "--permission-mode", "default")
     # what no rule and no hook decides comes as a request on standard output, and waits for its answer
     yield from ("--permission-prompt-tool", "stdio")
-    if job.resume and job.isolation == "basic" and _kept(job.resume):
+    if job.resume and _goes_on(job):
         yield from ("--resume", job.resume)
     else:
         # a look at another one's work is a conversation of its own
@@ -103,7 +103,7 @@ def _arguments(agent: Agent, job: Job, files: dict[str, str]) -> Iterator[str]:
     if "cost_usd" in job.allowance:
         # money is told at the end only, so that the program itself has to watch it
         # and it counts what its conversation has cost before
-        earlier = Decimal(str(job.used.get("cost_usd", 0))) if job.resume else Decimal(0)
+        earlier = Decimal(str(job.used.get("cost_usd", 0))) if _goes_on(job) else Decimal(0)
         yield from ("--max-budget-usd", str(Decimal(job.allowance["cost_usd"]) + earlier))
     # both take every word up to the next flag
     yield from ("--allowedTools", *_ALLOWED, *programs.option_list(agent, "allow"))
@@ -142,13 +142,14 @@ def _state() -> tuple[str, ...]:
     return (_config_folder(), os.path.join(programs.home(), ".claude.json"))
 
 
-def _kept(conversation_id: str) -> bool:
-    """Whether the program still has a conversation: one that it has forgotten would end it at once.
+def _goes_on(job: Job) -> bool:
+    """Whether the program still has the conversation: one that it has forgotten would end it at once.
 
     In a sandbox it has none, since what it kept there is gone with the session.
     """
     projects = Path(_config_folder(), "projects")
-    return next(projects.glob(f"*/{conversation_id}.jsonl"), None) is not None
+    kept = projects.glob(f"*/{job.resume}.jsonl") if job.resume and job.isolation == "basic" else ()
+    return next(iter(kept), None) is not None
 
 
 def _key(agent: Agent) -> str | None:

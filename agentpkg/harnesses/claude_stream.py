@@ -64,6 +64,8 @@ class ClaudeReader:
         self._before: Said | None = None
         #: its turn is over; nothing more is said to it
         self._over = self._closed = False
+        #: its conversation is that of an earlier try
+        self._goes_on = False
         #: the kinds of what works on in the background; it begins a further turn when one of them has ended
         self._background: tuple[str, ...] = ()
 
@@ -141,7 +143,7 @@ class ClaudeReader:
         Some versions go on counting when they go on with a conversation, if they find what they wrote down of it; the
         messages of this session tell which it is.
         """
-        before = self._job.used if self._job is not None and self._job.resume else {}
+        before = self._job.used if self._job is not None and self._goes_on else {}
         more = _tokens(_usage(said)) - _tokens(_added(self._messages.values()))
         return before if before and 2 * more >= _tokens(before) else {}
 
@@ -161,6 +163,7 @@ class ClaudeReader:
             yield unknown(said, f"system/{kind}")
         elif kind == "init":
             self._over = False
+            self._goes_on = self._job is not None and said.get("session_id") == self._job.resume
             data = {
                 "conversation": str(said.get("session_id")),
                 "model": str(said.get("model")),

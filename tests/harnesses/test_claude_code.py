@@ -207,10 +207,11 @@ def test_a_hook_that_cannot_judge_refuses(tmp_path: Path) -> None:
     assert _asked(tmp_path, ["nonsense"]).returncode == 2
 
 
-@pytest.mark.parametrize(("counted", "own"), [(4000, 3000), (3000, 3000)])
-def test_what_an_earlier_try_has_used_is_not_counted_again(tmp_path: Path, counted: int, own: int) -> None:
+@pytest.mark.parametrize(("talk", "counted", "own"), [("c1", 4000, 3000), ("c1", 3000, 3000), ("new", 4000, 4000)])
+def test_what_an_earlier_try_has_used_is_not_counted_again(tmp_path: Path, talk: str, counted: int, own: int) -> None:
     before = {"input_tokens": 1000, "cost_usd": "0.01", "turns": 1}
     reader = ClaudeReader(job(tmp_path, resume="c1", used=before))
+    reader.feed("stdout", json.dumps({"type": "system", "subtype": "init", "session_id": talk}))
     for number in range(3):
         message = {"id": f"m{number}", "content": [], "usage": {"input_tokens": 1000}}
         reader.feed("stdout", json.dumps({"type": "assistant", "message": message}))
@@ -218,4 +219,4 @@ def test_what_an_earlier_try_has_used_is_not_counted_again(tmp_path: Path, count
     result = {"type": "result", "is_error": False, "modelUsage": models, "total_cost_usd": counted / 100_000}
     reader.feed("stdout", json.dumps(result))
     used = reader.end(0).usage
-    assert (used["input_tokens"], used["cost_usd"]) == (own, "0.03")
+    assert (used["input_tokens"], used["cost_usd"]) == (own, str(own / 100_000))
