@@ -6,10 +6,10 @@ configuration, agentpkg does not hear of; the review looks at all that was commi
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agentpkg.core.errors import Lacking
-from agentpkg.harnesses import acp_goose, acp_messages, programs
+from agentpkg.harnesses import acp_goose, acp_messages, claude_code, programs
 from agentpkg.harnesses.acp_stream import AcpReader
 from agentpkg.harnesses.base import Agent, Job, Launch, Reader
 
@@ -21,6 +21,9 @@ KNOWN: Mapping[str, tuple[tuple[str, ...], str]] = {
     "claude-code-acp": (("claude-code-acp",), "npm install -g @zed-industries/claude-code-acp"),
     "claude-agent-acp": (("claude-agent-acp",), "npm install -g @agentclientprotocol/claude-agent-acp"),
 }
+
+#: adapters of Claude Code, which leave what they keep, and go, where it does
+_OF_CLAUDE = ("claude-code-acp", "claude-agent-acp")
 
 #: variables by program: have it ask before it changes anything, and leave alone what the project's folder would add
 _ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
@@ -36,18 +39,18 @@ _WANTED = {"goose": acp_goose.WANTED}
 
 #: the mode in which a program asks before it changes anything, where it begins in another one: the newer adapter of
 #: Claude Code begins in ``auto``, in which its model decides on permissions
-_ASKING = {"claude-code-acp": "default", "claude-agent-acp": "default"}
+_ASKING = dict.fromkeys(_OF_CLAUDE, "default")
 
 _WRITES = {
     "gemini": (".gemini",), "opencode": (".local/share/opencode", ".config/opencode", ".cache/opencode"),
     "goose": (".config/goose", ".local/share/goose"),
-    **dict.fromkeys(("claude-code-acp", "claude-agent-acp"), (".claude", ".claude.json")),
+    **dict.fromkeys(_OF_CLAUDE, (".claude", ".claude.json")),
 }  # fmt: skip
+
+_CONVERSATIONS = dict.fromkeys(_OF_CLAUDE, (".claude/projects/*/{conversation}.jsonl",))
 
 _HOSTS = {
     "gemini": ("generativelanguage.googleapis.com:443", "cloudcode-pa.googleapis.com:443", "oauth2.googleapis.com:443"),
-    **dict.fromkeys(("claude-code-acp", "claude-agent-acp"),
-                    ("api.anthropic.com:443", "console.anthropic.com:443", "platform.claude.com:443")),
 }  # fmt: skip
 
 
@@ -88,8 +91,8 @@ class AcpHarness:
         return Launch(
             argv=(program, *command[1:]), stdin=acp_messages.initialize(_WANTED.get(name)).decode(), keep_stdin=True,
             env={key: value for key, value in preset.items() if key not in agent.environment},
-            reads=tuple(programs.reads(program)), hosts=_HOSTS.get(name, ()),
-            writes=tuple(os.path.join(programs.home(), place) for place in _WRITES.get(name, ())),
+            reads=tuple(programs.reads(program)), hosts=_hosts(name, agent),
+            writes=_in_home(_WRITES.get(name, ())), conversations=_in_home(_CONVERSATIONS.get(name, ())),
             files={"options.json": json.dumps(_for_reader(name, agent, job), default=str)},
         )  # fmt: skip
 
@@ -99,6 +102,14 @@ class AcpHarness:
         mode = options.get("mode")
         also = frozenset(map(str, programs.items(options.get("allow"))))
         return AcpReader(job, mode if isinstance(mode, str) else None, also, programs.mapping(options.get("meta")))
+
+
+def _hosts(program: str, agent: Agent) -> tuple[str, ...]:
+    return claude_code.hosts(agent) if program in _OF_CLAUDE else _HOSTS.get(program, ())
+
+
+def _in_home(places: Sequence[str]) -> tuple[str, ...]:
+    return tuple(os.path.join(programs.home(), place) for place in places)
 
 
 def _for_reader(program: str, agent: Agent, job: Job) -> dict[str, object]:

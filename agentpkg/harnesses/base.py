@@ -67,6 +67,7 @@ class Job:
         scope: what it may change and run.
         isolation: the level that its process will run in.
         resume: the conversation of its last session, as that session's reader told it, None to begin one.
+        kept: absolute path of the folder in which that session's home kept it, empty where it did not.
         used: what that conversation has used up so far, as its readers told it.
         read_only: it only looks: nothing of what it works on may be changed.
         allowance: what it may use, amounts as text by unit (``cost_usd``, ``tokens``), where that is bounded.
@@ -88,6 +89,7 @@ class Job:
     scope: Scope = field(default_factory=Scope)
     isolation: str = "basic"
     resume: str | None = None
+    kept: str = ""
     used: Mapping[str, Any] = field(default_factory=dict)
     read_only: bool = False
     allowance: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +110,8 @@ class Launch:
         writes: absolute paths of the program's own state that it must be able to write, where they exist.
         files: what to write into :attr:`Job.folder` beforehand, text by name, which may be below a folder.
         hosts: ``host:port`` of the services that the program cannot do without.
+        conversations: absolute paths, as patterns with ``{conversation}`` for its id, of what the program writes down
+            of a conversation to go on with it; where its home is the session's own, the next session gets them.
     """
 
     argv: tuple[str, ...]
@@ -118,6 +122,7 @@ class Launch:
     writes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
+    conversations: tuple[str, ...] = ()
 
     def placed(self, git_dir: str) -> "Launch":
         """The same with :data:`GIT_DIR` filled in."""
@@ -128,7 +133,7 @@ class Launch:
         return {
             "argv": list(self.argv), "stdin": self.stdin, "env": dict(self.env), "keep_stdin": self.keep_stdin,
             "reads": list(self.reads), "writes": list(self.writes), "files": dict(self.files),
-            "hosts": list(self.hosts),
+            "hosts": list(self.hosts), "conversations": list(self.conversations),
         }  # fmt: skip
 
     @classmethod
@@ -136,7 +141,7 @@ class Launch:
         """The inverse of :meth:`as_json`."""
         return cls(
             tuple(data["argv"]), data["stdin"], dict(data["env"]), data["keep_stdin"], tuple(data["reads"]),
-            tuple(data["writes"]), dict(data["files"]), tuple(data["hosts"]),
+            tuple(data["writes"]), dict(data["files"]), tuple(data["hosts"]), tuple(data.get("conversations", ())),
         )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from agentpkg.harnesses import guard, programs
@@ -72,7 +71,7 @@ class ClaudeCodeHarness(programs.Installed):
             stdin=user_message(job.prompt).decode(), keep_stdin=True,
             env=_environment(agent), writes=_state(), reads=(
                 *programs.reads(program), *guard.reads(),
-            ), hosts=_hosts(agent),
+            ), hosts=hosts(agent), conversations=(_conversations(),),
         )  # fmt: skip
 
     def reader(self, job: Job | None = None) -> Reader:
@@ -126,7 +125,7 @@ def _environment(agent: Agent) -> dict[str, str]:
     return {name: value for name, value in {**quiet, **state}.items() if name not in agent.environment}
 
 
-def _hosts(agent: Agent) -> tuple[str, ...]:
+def hosts(agent: Agent) -> tuple[str, ...]:
     """Its model's host, or that of the gateway that is configured instead, and where it renews its sign-in."""
     base = urlsplit(agent.environment.get("ANTHROPIC_BASE_URL", ""))
     if base.hostname:
@@ -143,13 +142,11 @@ def _state() -> tuple[str, ...]:
 
 
 def _goes_on(job: Job) -> bool:
-    """Whether the program still has the conversation: one that it has forgotten would end it at once.
+    return programs.goes_on(job, _conversations())
 
-    In a sandbox it has none, since what it kept there is gone with the session.
-    """
-    projects = Path(_config_folder(), "projects")
-    kept = projects.glob(f"*/{job.resume}.jsonl") if job.resume and job.isolation == "basic" else ()
-    return next(iter(kept), None) is not None
+
+def _conversations() -> str:
+    return os.path.join(_config_folder(), "projects", "*", "{conversation}.jsonl")
 
 
 def _key(agent: Agent) -> str | None:

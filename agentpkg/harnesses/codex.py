@@ -55,7 +55,7 @@ class CodexHarness(programs.Installed):
             argv=(program, *agent.command[1:], *_arguments(agent, job)), stdin=job.prompt, files=files,
             env=_environment(agent, job), writes=(_home(),), reads=(
                 *programs.reads(program), *guard.reads(),
-            ), hosts=_HOSTS,
+            ), hosts=_HOSTS, conversations=(_conversations(),),
         )  # fmt: skip
 
     def reader(self, job: Job | None = None) -> Reader:
@@ -79,12 +79,11 @@ def _arguments(agent: Agent, job: Job) -> Iterator[str]:
 
 
 def _goes_on(job: Job) -> bool:
-    """Whether the program still has the conversation: one that it does not have would end it at once.
+    return programs.goes_on(job, _conversations())
 
-    In a sandbox it has none, since what it kept there is gone with the session.
-    """
-    kept = Path(_home(), "sessions").glob(f"*/*/*/*{job.resume}*") if job.resume and job.isolation == "basic" else ()
-    return next(iter(kept), None) is not None
+
+def _conversations() -> str:
+    return os.path.join(_home(), "sessions", "*", "*", "*", "*{conversation}*")
 
 
 def _instructions(job: Job) -> Iterator[str]:

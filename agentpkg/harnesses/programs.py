@@ -1,5 +1,6 @@
 """Shared by harnesses of installed programs: where a program is, what it needs, what the project tells agents."""
 
+import glob
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.records import SessionEvent
 from agentpkg.files import open_regular
-from agentpkg.harnesses.base import Agent
+from agentpkg.harnesses.base import Agent, Job
 
 #: characters of one value of a tool's input, or of a result, that an event keeps
 LONGEST = 4_000
@@ -55,6 +56,20 @@ def require(agent: Agent, default: str, install: str) -> str:
     return found
 
 
+def goes_on(job: Job, pattern: str) -> bool:
+    """Whether a program still has the conversation of a job's last session: one that it lacks would end it at once.
+
+    Args:
+        pattern: see :attr:`agentpkg.harnesses.base.Launch.conversations`. At ``basic`` that is the user's own place;
+            elsewhere what the last session kept counts.
+    """
+    if not job.resume:
+        return False
+    if job.isolation == "basic":
+        return next(glob.iglob(pattern.replace("{conversation}", glob.escape(job.resume))), None) is not None
+    return bool(job.kept) and any(job.resume in path.name for path in Path(job.kept).rglob("*"))
+
+
 class Installed:
     """What the harnesses of one installed program each have in common; a harness adds how it is started and read.
 
@@ -85,11 +100,11 @@ class Installed:
 
 
 def reads(program: str) -> tuple[str, ...]:
-    """What a program needs to be read: itself, what it is a link to, and the npm package that is in."""
+    """What a program needs to be read: itself, what it is a link to, and the npm packages that it may lean on."""
     real = os.path.realpath(program)
-    # the folder below node_modules, which for a scoped package is the scope's: its parts lie beside it
-    package = next((str(p) for p in Path(real).parents if p.parent.name == "node_modules"), real)
-    return tuple(dict.fromkeys((program, real, package)))
+    # the outermost: npm puts what several packages need beside them, and node looks there from the inside out
+    packages = [str(folder) for folder in Path(real).parents if folder.name == "node_modules"]
+    return tuple(dict.fromkeys((program, real, *packages[-1:])))
 
 
 def option_list(agent: Agent, key: str) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def settings_copies(states: Iterable[str], user_home: str, home: str) -> dict[st
     """
     copies: dict[str, str] = {}
     for path in states:
-        inside = os.path.relpath(path, user_home) if within(path, user_home) else f".states{path}"
+        inside = in_home(path, user_home)
         copy = os.path.join(home, inside)
         require_plain(home, *inside.split(os.sep))
         if not os.path.lexists(copy):
@@ -72,6 +72,11 @@ def settings_copies(states: Iterable[str], user_home: str, home: str) -> dict[st
         if os.path.exists(copy):
             copies[path] = copy
     return copies
+
+
+def in_home(path: str, user_home: str) -> str:
+    """Where in the session's own home the copy of a path lies."""
+    return os.path.relpath(path, user_home) if within(path, user_home) else f".states{path}"
 
 
 def _copy_settings(source: str, to: str) -> None:

@@ -63,8 +63,14 @@ def test_an_overloaded_provider_is_told_as_such(stage: Stage) -> None:
     assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.PROVIDER), row.reason
 
 
-def test_one_that_never_commits_has_failed_and_its_next_try_goes_on_in_the_same_conversation(stage: Stage) -> None:
-    shop = stage.shop((Say("A remarkable thought. I committed everything."),), WRITE, committed(), (Say("Done."),))
+@pytest.mark.parametrize("level", ["basic", pytest.param("medium", marks=pytest.mark.exhaustive), "strong"])
+def test_one_that_never_commits_has_failed_and_its_next_try_goes_on_in_the_same_conversation(
+    stage: Stage, level: str
+) -> None:
+    if not probe_all()[level].works:
+        pytest.skip(f"no {level} here")
+    thought = (Say("A remarkable thought. I committed everything."),)
+    shop = stage.shop(thought, WRITE, committed(), (Say("Done."),), level=level)
     row = shop.implement("WP01")
     assert (row.state, str(row.reason).split(":")[0]) == (State.BLOCKED, "no_commits")
     row = shop.implement("WP01")

@@ -52,14 +52,14 @@ def write_folder(project: Project, folder: Path, ready: Ready, session: SessionR
 
 
 def _job(project: Project, folder: Path, ready: Ready, session: SessionRow, prompt: str) -> Job:
-    resume, used = (None, {}) if ready.fresh else conversation.last(project, session)
+    resume, kept, used = (None, "", {}) if ready.fresh else conversation.last(project, session)
     return Job(
         session=session.id, feature=session.feature, wp=session.wp, attempt=session.epoch,
         repository=str(project.work_tree), worktree=str(project.worktree(session.feature, session.wp)), prompt=prompt,
         prompt_path=str(folder / "prompt.md"), task_path=str(folder / "task.md"), model=session.model,
         folder=str(folder / _HARNESS_FOLDER), private=str(private.place(folder)), isolation=session.isolation,
         scope=package_scope(project.settings, project.policy, ready.package),
-        resume=resume, used=used, patience=project.settings.questions.deadline_seconds,
+        resume=resume, kept=kept, used=used, patience=project.settings.questions.deadline_seconds,
         allowance=budgets.allowance(project, ready.feature, session.wp),
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from typing import Any
 from agentpkg.core.errors import AgentpkgError, Lacking
 from agentpkg.core.model import FailureClass, Outcome
 from agentpkg.engine import transition
-from agentpkg.engine.supervising import control, lease
+from agentpkg.engine.supervising import control, lease, transcripts
 from agentpkg.engine.supervising.gathering import Desk, Found, enclosing, gather
 from agentpkg.engine.supervising.plan import SessionPlan, config_digest
 from agentpkg.files import read_bounded, remove_tree, write_atomic
@@ -83,7 +83,9 @@ def _conclude(desk: Desk, plan: SessionPlan, folder: Path, facts: Facts, redacto
     quarantine.seal(desk.repository, Path(plan.private), folder)
     if not found.taken:
         snapshots.keep_refused(desk.repository, folder, plan.branch, plan.old_head, enclosing(plan))
-    # what the agent's home held was never asked for, and may be large
+    if redactor is not None:
+        transcripts.keep(folder, plan.launch.get("conversations", ()), redactor)
+    # what else the agent's home held was never asked for, and may be large
     remove_tree(folder / "home")
     end = _judged(plan, folder, facts, found)
     with desk.ledger.write() as tx:

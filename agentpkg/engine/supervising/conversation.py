@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agentpkg.engine.project import Project
 
 FILE = "conversation.json"
+#: folder beside it, with what the agent's program wrote down of it in a home of the session's own
+KEPT = "conversation"
 _LIMIT = 1 << 16
 
 
@@ -53,8 +55,11 @@ def of(folder: Path) -> Conversation | None:
         return None
 
 
-def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[str, Any]]:
-    """The conversation that a new session may go on with, and what it has used up: that of the last one, by its agent.
+def last(project: "Project", session: SessionRow) -> tuple[str | None, str, Mapping[str, Any]]:
+    """The conversation that a new session may go on with: that of the last one, by its agent.
+
+    Returns:
+        Its id, the folder in which it was kept (empty where it was not), and what it has used up.
 
     One that had gone on already and failed again is not taken up a third time: it may be what fails. One that has
     become too long for its model is not taken up at all.
@@ -62,7 +67,7 @@ def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[s
     before = [row for row in project.ledger.sessions(session.feature, session.wp) if row.id != session.id]
     newest = before[-1] if before else None
     if newest is None or (newest.agent, newest.harness) != (session.agent, session.harness):
-        return None, {}
+        return None, "", {}
     found = of(project.state / "sessions" / newest.id)
     blamed = newest.reason_class is None or newest.reason_class.counted
     if (
@@ -70,8 +75,9 @@ def last(project: "Project", session: SessionRow) -> tuple[str | None, Mapping[s
         or conversation_full(newest.reason or "")
         or (found.resumed and newest.outcome is Outcome.FAILED and blamed)
     ):
-        return None, {}
-    return found.id or None, _used(project, before, found.id)
+        return None, "", {}
+    kept = project.state / "sessions" / newest.id / KEPT
+    return found.id or None, str(kept) if kept.is_dir() else "", _used(project, before, found.id)
 
 
 def _used(project: "Project", rows: Sequence[SessionRow], conversation: str) -> Mapping[str, Any]:

@@ -102,6 +102,14 @@ class Inside:
             lent=tuple(map(str, lent(repository.objects))),
         )  # fmt: skip
 
+    def go_on(self) -> None:
+        """Gives the agent's program, in a home of the session's own, the conversation that it is to go on with."""
+        kept = self._plan.job.get("kept")
+        if kept and self._plan.isolation != "basic":
+            from agentpkg.engine.supervising import transcripts
+
+            transcripts.put_back(Path(kept), self._folder / "home")
+
     def _own(self) -> tuple[str, ...]:
         """What every agent may read of its session's folder: prompt, task, and the files of its harness."""
         job = self._plan.job

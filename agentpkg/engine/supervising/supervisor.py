@@ -159,6 +159,7 @@ class Supervisor:
         launch = Launch.from_json(self.plan.launch)
         job = self.plan.as_job(read_bounded(Path(self.plan.job["prompt_path"]), _LIMIT).decode())
         wrapped = self.inside.wrap(launch.argv, launch.env)
+        self.inside.go_on()
         group = wrapped.status.group if wrapped.status else lambda: None
         hooks = runner.Hooks(
             self._started, self._recorded, self._look, self._stop_wanted, group, looked=self.bounds.looked,
