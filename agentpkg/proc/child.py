@@ -284,7 +284,10 @@ def spawn_detached(
 
 def detached() -> set[int]:
     """Pids of what this process started with :func:`spawn_detached` and still runs."""
-    _detached[:] = [child for child in _detached if child.poll() is None]
+    for child in [child for child in _detached if child.poll() is not None]:
+        # another thread may have been as fast
+        with suppress(ValueError):
+            _detached.remove(child)
     return {child.pid for child in _detached}
 
 

@@ -94,12 +94,12 @@ def _end(pid: int, meant: bool | None) -> bool:
     return True
 
 
-def of_mark(mark: str, alone: bool) -> Callable[[int], bool | None]:
+def of_mark(mark: str, alone: Callable[[], bool]) -> Callable[[int], bool | None]:
     """What tells, for :func:`chase_adopted`, whether an adopted child carries ``mark``.
 
     Args:
-        alone: nothing else runs below the caller that may lose its parents: what appears from now on is meant too,
-            whatever it carries.
+        alone: whether nothing else below the caller can have lost its parents since: then what has appeared from now
+            on is meant too, whatever it carries.
     """
     before = set(_children())
 
@@ -109,7 +109,7 @@ def of_mark(mark: str, alone: bool) -> Callable[[int], bool | None]:
         found = look(pid)
         if found is None or found.zombie:
             return None
-        return alone and pid not in before
+        return pid not in before and alone()
 
     return belongs
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from agentpkg.proc.child import CHUNK, Child
+from agentpkg.proc.child import CHUNK, Child, detached
 from agentpkg.proc.own import chase_adopted, of_mark
 from agentpkg.proc.tree import become_subreaper
 
@@ -121,7 +121,9 @@ def run(
     finally:
         child.kill(mark)
         if chase:
-            chase_adopted(belongs=of_mark(mark, alone=len(_chasing) == 1))
+            # somebody's supervisor, whose watcher was killed just now, is nobody's to end
+            others = detached()
+            chase_adopted(belongs=of_mark(mark, lambda: len(_chasing) == 1 and detached() == others))
             _chasing.discard(mark)
         _keep(streams, child.drain())
         child.close()
