@@ -95,7 +95,7 @@ def _end(pid: int, meant: bool | None) -> bool:
 
 
 def of_mark(mark: str, alone: Callable[[], bool]) -> Callable[[int], bool | None]:
-    """What tells, for :func:`chase_adopted`, whether an adopted child carries ``mark``.
+    """What tells, for :func:`chase_adopted`, whether an adopted child carries ``mark``; made before that is started.
 
     Args:
         alone: whether nothing else below the caller can have lost its parents since: then what has appeared from now

@@ -109,21 +109,19 @@ def run(
     mark = f"AGENTPKG_RUN={os.urandom(16).hex()}"
     name, _, value = mark.partition("=")
     begun = time.monotonic()
-    chase = chase and _adopts()
+    belongs = _meant(mark) if chase and _adopts() else None
     with starting():
         child = Child(argv, env={**env, name: value}, cwd=cwd, stdin=stdin, merge=merge, keep=keep)
     streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
     try:
-        if chase:
+        if belongs is not None:
             _chasing.add(mark)
         started(child)
         why = _watch(child, streams, begun + timeout, grace, cancelled)
     finally:
         child.kill(mark)
-        if chase:
-            # somebody's supervisor, whose watcher was killed just now, is nobody's to end
-            others = detached()
-            chase_adopted(belongs=of_mark(mark, lambda: len(_chasing) == 1 and detached() == others))
+        if belongs is not None:
+            chase_adopted(belongs=belongs)
             _chasing.discard(mark)
         _keep(streams, child.drain())
         child.close()
@@ -132,6 +130,13 @@ def run(
         -signal.SIGKILL if code is None else code, streams["stdout"].value(), streams["stderr"].value(),
         why == "timeout", why == "cancelled", sum(s.dropped for s in streams.values()), time.monotonic() - begun,
     )  # fmt: skip
+
+
+def _meant(mark: str) -> Callable[[int], bool | None]:
+    """Tells what is to be chased when that which is about to start has ended."""
+    others = detached()
+    # a session's supervisor that has lost its watcher meanwhile is nobody's to end
+    return of_mark(mark, lambda: len(_chasing) == 1 and others <= detached())
 
 
 @cache

@@ -53,7 +53,7 @@ def test_two_commits_around_a_busy_provider_a_cut_stream_and_a_flood_are_both_ad
 
 
 def test_one_that_hangs_is_ended_in_time_and_its_work_is_kept(stage: Stage) -> None:
-    row = (shop := stage.shop(WRITE, (Hang("stream"),), agent={"timeout_seconds": 15})).implement("WP01")
+    row = (shop := stage.shop(WRITE, (Hang("stream"),), agent={"timeout_seconds": 8})).implement("WP01")
     assert (row.state, str(row.reason).split(":")[0]) == (State.BLOCKED, "timeout")
     assert list(shop.project.ledger.entries(shop.feature, wp="WP01"))[-1].metadata["snapshot"]
 
@@ -63,7 +63,9 @@ def test_an_overloaded_provider_is_told_as_such(stage: Stage) -> None:
     assert (row.state, row.reason_class) == (State.BLOCKED, FailureClass.PROVIDER), row.reason
 
 
-@pytest.mark.parametrize("level", ["basic", pytest.param("medium", marks=pytest.mark.exhaustive), "strong"])
+@pytest.mark.parametrize(
+    "level", ["strong", *(pytest.param(x, marks=pytest.mark.exhaustive) for x in ("medium", "basic"))]
+)
 def test_one_that_never_commits_has_failed_and_its_next_try_goes_on_in_the_same_conversation(
     stage: Stage, level: str
 ) -> None:

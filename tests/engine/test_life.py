@@ -204,6 +204,7 @@ if any("engine.supervising.supervisor" in word for word in sys.orig_argv) and os
 
 @LINUX
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_cancel_ends_a_session_whose_supervisor_hangs(shops: ShopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = shops()
     shop.agent("WP01", "save src/wp01.txt x; echo $$ > $here/pid; wait_for never")

@@ -1,8 +1,10 @@
 """Checks of a review run behind the same walls: what code under test can reach, and how its copy is prepared."""
 
+import contextlib
 import json
 import os
 import socket
+import threading
 import venv
 from pathlib import Path
 
@@ -109,6 +111,14 @@ def test_a_setup_that_fails_anywhere_gives_no_verdict(shops: ShopFactory, level:
     assert "isolation.network.allow" in caught.value.hint
 
 
+def greet(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"hello\n")
+
+
 @pytest.mark.slow
 def test_setup_may_have_a_network_that_checks_have_not(shops: ShopFactory) -> None:
     require("strong")
@@ -118,7 +128,9 @@ def test_setup_may_have_a_network_that_checks_have_not(shops: ShopFactory) -> No
         allow = json.dumps([f"127.0.0.2:{far}", f"tcp:127.0.0.1:{port}"])
         request = f"printf 'CONNECT 127.0.0.2:{far} HTTP/1.1\\r\\n\\r\\n' >&3; head -n 1 <&3"
         ask = f'bash -c "exec 3<>/dev/tcp/127.0.0.1/3128; {request}"'
-        local = f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}'"
+        # not over before somebody has answered: what never got through is no decision
+        local = f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; head -n 1 <&3 | grep hello'"
+        threading.Thread(target=greet, args=(near,), daemon=True).start()
         shop = with_review(shops, "strong", [f"{ask} | grep -q ' 200 '", local], local, f"{ask} | grep -q ' 403 '")
         config = shop.repo / ".kittify" / "config.yaml"
         config.write_text(config.read_text().replace("isolation: {", f"isolation: {{network: {{allow: {allow}}}, "))

@@ -53,6 +53,7 @@ def half_done(project: Project) -> int | None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_eight_stages_run_to_the_end_through_a_killed_session_and_three_fixes(repo: Path) -> None:
     process = start(repo, "run", "001", "--until-done", "--json")
     pid = until(lambda: half_done(open_project(repo)), seconds=240, what="the first half of stage 4")
