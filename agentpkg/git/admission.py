@@ -21,7 +21,7 @@ from agentpkg.git.admission_policy import Finding, Guard, Rule
 from agentpkg.git.diff import TREE, Commit, Entry, changed_paths, each_commit
 from agentpkg.git.discover import Repository
 from agentpkg.git.doubt import objects_in_doubt
-from agentpkg.git.finite import require_finite
+from agentpkg.git.finite import ENDED, require_finite
 from agentpkg.git.identity import agent_identity
 from agentpkg.git.incoming import Incoming, incoming
 from agentpkg.git.private import private_tip
@@ -32,7 +32,7 @@ from agentpkg.secrets.finder import Finder
 _TOLD = 50
 
 #: what git says of a machine that fails it; no object of an agent's can make it say so
-_MACHINE = tuple(map(os.strerror, (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS)))
+_MACHINE = (*map(os.strerror, (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS)), ENDED)
 
 #: seconds to wait for another command that changes the repository
 _LOCK_SECONDS = 120.0

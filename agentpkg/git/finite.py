@@ -14,6 +14,9 @@ from agentpkg.git.repo import TIMEOUT, Git, GitFailed
 #: files of one commit; the largest repositories of people have a few hundred thousand
 MOST_FILES = 2_000_000
 
+#: what is said of a git that somebody, or its time, ended while it was talked to
+ENDED = "it ended in the middle"
+
 #: mode, name, a zero byte (git-ls-tree(1), "raw" tree format); the object's id follows
 _ENTRY = re.compile(rb"([0-7]{5,6}) [^\0]+\0", re.S)
 
@@ -22,16 +25,19 @@ def require_finite(git: Git, commits: Iterable[str], timeout: float = TIMEOUT) -
     """Makes sure that the files of these commits can be listed.
 
     Raises:
-        GitFailed: one has more than :data:`MOST_FILES`, or git has not all of its folders.
+        GitFailed: one has more than :data:`MOST_FILES`, git has not all of its folders, or was killed.
     """
     args = ("cat-file", "--batch")
     with git.process(*args, timeout=timeout) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         trees = _Trees(child.stdin, child.stdout)
-        for commit in commits:
-            if trees.files(f"{commit}^{{tree}}") > MOST_FILES:
-                raise GitFailed(args, 1, f"{commit} has more files than can be looked at".encode())
+        try:
+            for commit in commits:
+                if trees.files(f"{commit}^{{tree}}") > MOST_FILES:
+                    raise GitFailed(args, 1, f"{commit} has more files than can be looked at".encode())
+        except (BrokenPipeError, EOFError):
+            raise GitFailed(args, child.wait(), ENDED.encode()) from None
 
 
 @dataclass
@@ -63,7 +69,10 @@ class _Trees:
         """The id of a tree, the folders in it and how many other entries it has."""
         self.ask.write(name.encode() + b"\n")
         self.ask.flush()
-        words = self.answer.readline().split()
+        line = self.answer.readline()
+        if not line:
+            raise EOFError
+        words = line.split()
         if len(words) != 3 or words[1] != b"tree":
             raise GitFailed(("cat-file", "--batch"), 1, f"the folder {name} is missing".encode())
         raw = self.answer.read(int(words[2]) + 1)[:-1]

@@ -7,7 +7,9 @@ import pytest
 from agentpkg.core.errors import BadInput, Lacking
 from agentpkg.git.control import open_control
 from agentpkg.git.discover import discover
+from agentpkg.git.finite import require_finite
 from agentpkg.git.quarantine import open_quarantine
+from agentpkg.git.repo import Git, GitFailed
 from tests.git.support import plant
 from tests.support.repos import ScratchFactory, commit, git
 
@@ -126,3 +128,11 @@ def test_eight_processes_may_make_it_at_once(scratch: ScratchFactory) -> None:
     with multiprocessing.get_context("spawn").Pool(8) as pool:
         assert pool.map(_open, [path] * 8, chunksize=1) == ["commit"] * 8
     assert [p.name for p in (path / ".git" / "agentpkg").iterdir()] == ["control.git"]
+
+
+@pytest.mark.parametrize("dies", ["exec <&-; kill -9 $$", "kill -9 $$"])
+def test_a_git_that_dies_while_it_is_talked_to_is_told_as_killed(scratch: ScratchFactory, dies: str) -> None:
+    git = Git(scratch({"a.txt": "one\n"}) / ".git", prefix=("/bin/sh", "-c", dies))
+    with pytest.raises(GitFailed, match="signal 9") as failed:
+        require_finite(git, ["HEAD"])
+    assert failed.value.returncode == -9

@@ -217,7 +217,10 @@ ATTACKS = (
            lambda w, me: w.landed(".mailmap"), honest=False),
     # ---- 23
     Attack(23, "folders deeper than paths can be", "cd src; python3 -c \"import os\nfor i in range(2000):\n  "
-           "os.mkdir('d'); os.chdir('d')\"", lambda w, me: w.worktree(me).exists(), plain=False),
+           "os.mkdir('d'); os.chdir('d')\"",
+           lambda w, me: w.landed(f"src/{me.lower()}.txt") and w.worktree(me).exists(),
+           # where there is a bound on the disk it may be met in time, and is stopped
+           honest=None, plain=False),
     Attack(23, "folders that nobody may change", "mkdir -p src/$n-d; echo x > src/$n-d/x; keep; chmod 500 src/$n-d src",
            lambda w, me: w.worktree(me).exists(), plain=False),
     # ---- 24
