@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from agentpkg.files import remove_tree
 from agentpkg.sessions.log import NAME, records
 from tests.support.engine_shop import FEATURE, Shop, ShopFactory
 from tests.support.repos import commit, git
@@ -186,6 +187,9 @@ def world(shops: ShopFactory, home: Path, level: str, attacks: Sequence[Attack])
         finally:
             victim.kill()
             victim.wait()
+            shop.close()
+            # folders that pytest, and the next run of it, could not remove
+            remove_tree(shop.repo)
 
 
 FILES = {
