@@ -114,7 +114,7 @@ def _in_home(places: Sequence[str]) -> tuple[str, ...]:
 
 def _for_reader(program: str, agent: Agent, job: Job) -> dict[str, object]:
     """The agent's options, and what sessions of a program that is known by name begin with."""
-    cap = job.allowance.get("cost_usd") if program in _ASKING else None
+    cap = job.allowance.get("cost_usd") if program in _OF_CLAUDE else None
     # Claude Code's adapters tell money at the end of a turn only, so that the program itself has to watch it
     meta = {"claudeCode": {"options": {"maxBudgetUsd": float(cap)}}} if cap else {}
     return {"mode": _ASKING.get(program), **agent.options, "meta": meta}

@@ -66,7 +66,9 @@ def goes_on(job: Job, pattern: str) -> bool:
     if not job.resume:
         return False
     if job.isolation == "basic":
-        return next(glob.iglob(pattern.replace("{conversation}", glob.escape(job.resume))), None) is not None
+        # what stands before the first wildcard is a place, whatever characters it has
+        place, _, rest = pattern.partition(f"{os.sep}*")
+        return any(Path(place).glob("*" + rest.replace("{conversation}", glob.escape(job.resume))))
     return bool(job.kept) and any(job.resume in path.name for path in Path(job.kept).rglob("*"))
 
 

@@ -163,15 +163,19 @@ def test_of_instructions_without_end_the_beginning_is_told(tmp_path: Path) -> No
     assert len(told) < 101_000
 
 
-def test_a_forgotten_conversation_is_begun_anew(tmp_path: Path, still_world: Path) -> None:
+def test_a_forgotten_conversation_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = SomeAgent(command=("/bin/cat",))
+    # a folder's name is no pattern
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "mine[1]"))
     assert "--resume" not in ClaudeCodeHarness().launch(agent, job(tmp_path, resume="c1")).argv
-    kept = still_world / ".claude" / "projects" / "-x"
+    kept = tmp_path / "mine[1]" / "projects" / "-x"
     kept.mkdir(parents=True)
     (kept / "c1.jsonl").touch()
     assert "--resume" in ClaudeCodeHarness().launch(agent, job(tmp_path, resume="c1")).argv
-    # a sandbox has none of it
+    # a sandbox has none of it but what its last session kept
     assert "--resume" not in ClaudeCodeHarness().launch(agent, job(tmp_path, resume="c1", isolation="strong")).argv
+    inside = job(tmp_path, resume="c1", isolation="strong", kept=str(kept.parent))
+    assert "--resume" in ClaudeCodeHarness().launch(agent, inside).argv
 
 
 def _asked(tmp_path: Path, call: object, scope: bool = True) -> subprocess.CompletedProcess[str]:
